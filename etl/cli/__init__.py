@@ -1,0 +1,52 @@
+"""The command `ndc`.
+
+Answers for: people get tables, machines get `--json`; what goes wrong is one sentence in both languages and an exit code. Heavy
+libraries are imported by the command that needs them, so that `ndc --help` answers at once.
+
+Exit codes: 0 done · 1 something was returned or held, or places disagree · 2 wrong usage · 3 a contract, setting or access must be
+mended · 4 the database, disk or network does not answer: try again later.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from etl.cli import contracts, deliveries, demonstration, provinces, sample, server
+from etl.cli.output import say_fault
+from expectations.faults import Fault, MachineFault, SetupFault
+
+app = typer.Typer(
+    name="ndc",
+    help="National data-centre pipeline: provincial extracts in, a lake and a warehouse out. Dữ liệu các tỉnh về trung tâm dữ liệu quốc gia.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (deliveries, server, demonstration, sample):
+    module.add_to(app)
+app.add_typer(contracts.app, name="contracts")
+app.add_typer(provinces.app, name="provinces")
+app.add_typer(server.app, name="warehouse")
+
+
+def main() -> None:
+    """Run the command; faults become a sentence and an exit code, everything else keeps its trace."""
+    try:
+        app()
+    except SetupFault as fault:
+        say_fault(fault)
+        sys.exit(3)
+    except MachineFault as fault:
+        say_fault(fault)
+        sys.exit(4)
+    except Fault as fault:
+        say_fault(fault)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("Đã dừng; lần chạy sau sẽ làm tiếp. · Stopped; a later run goes on.", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()

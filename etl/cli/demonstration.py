@@ -1,0 +1,147 @@
+"""The command `demo`: every example delivery, from its inbox to figures that an analyst can ask for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from etl.cli.deliveries import now_of, show_deliveries
+from etl.cli.output import Json, console, print_json, print_table, progress_bar, say
+from etl.cli.server import migrate_site
+from etl.settings import ROOT, read_settings
+
+if TYPE_CHECKING:
+    from etl.run import Result
+    from etl.site import Site
+
+EXAMPLES = ROOT / "examples"
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(demo)
+
+
+def example_sites(environment: Mapping[str, str]) -> Iterator[tuple[str, Site, Path]]:
+    """The installations of the demonstration with their example inbox: this one, and each further country of the examples.
+
+    A further country is a folder with `contracts`, `reference` and `inbox`, chosen by settings alone.
+    """
+    from etl.site import Site
+
+    settings = read_settings(environment)
+    yield "", Site(settings), EXAMPLES / "inbox"
+    for folder in sorted(EXAMPLES.iterdir()):
+        if (folder / "contracts").is_dir():
+            own = {"NDC_HOME": str(settings.home / folder.name), "NDC_CONTRACTS": str(folder / "contracts"), "NDC_REFERENCE": str(folder / "reference")}
+            yield folder.name, Site(read_settings(own)), folder / "inbox"
+
+
+def demo(as_json: Json = False) -> None:
+    """Load every example delivery and show what came of it. A second run changes nothing. Chạy thử với dữ liệu mẫu."""
+    from etl.run import Only, run
+
+    shown = []
+    for name, site, inbox in example_sites(os.environ):
+        if not as_json:
+            console().print(f"[bold]{name or 'examples'}[/bold]: {site.settings.home}")
+        migrate_site(site)
+        copy_inbox(inbox, site.settings.inbox)
+        result = run(site, Only(), lambda site=site: now_of(site), progress_bar(not as_json))  # type: ignore[misc]
+        shown.append((name, site, result))
+    if as_json:
+        print_json([_facts(name, site, result) for name, site, result in shown])
+    else:
+        for name, site, result in shown:
+            _show(name, site, result)
+        _say_how_to_go_on(shown[0][1])
+    if any(result.trouble for _, _, result in shown):
+        raise typer.Exit(3)
+
+
+def copy_inbox(source: Path, inbox: Path) -> None:
+    """Put copies of the example files into an inbox, under a temporary name first, as a careful sender does."""
+    for file in sorted(source.glob("*/*/*")):
+        if file.is_file() and not file.name.startswith("."):
+            target = inbox / file.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial = target.with_name(target.name + ".part")
+            shutil.copy2(file, partial)
+            partial.replace(target)
+
+
+def _facts(name: str, site: Site, result: Result) -> dict[str, object]:
+    from etl.cli.deliveries import delivery_facts
+
+    return {
+        "country": name or None,
+        "home": str(site.settings.home),
+        "done": [delivery_facts(site, d) for d in result.done],
+        "unchanged": len({d.delivery_id for d in result.unchanged}),
+        "trouble": result.trouble,
+        "figures": _figures(site),
+    }
+
+
+def _figures(site: Site) -> list[object]:
+    from warehouse.figures import national_figures
+
+    with site.warehouse.transaction() as connection:
+        return [figure for contract in site.contracts.values() for figure in national_figures(connection, contract)]
+
+
+def _show(name: str, site: Site, result: Result) -> None:
+    from warehouse import ledger
+
+    out = console()
+    with site.warehouse.transaction() as connection:
+        everything = ledger.all_in_order(connection)
+        totals = ledger.reconciliations(connection)
+    if result.done:
+        show_deliveries(site, f"Deliveries · Các đợt gửi {name}".strip(), everything)
+    else:
+        out.print(f"[bold green]Nothing changed[/bold green]: all {len(result.unchanged)} files were delivered before · Không có gì thay đổi")
+    figures = _figures(site)
+    if figures:
+        columns = ("dataset", "period", "measure", "unit", "national figure", "declared", "difference", "")
+        rows = []
+        for f in figures:
+            contract = site.contracts[f.dataset]  # type: ignore[attr-defined]
+            difference = None if f.declared is None else f.computed - f.declared  # type: ignore[attr-defined]
+            mark = "" if f.ties is None else "✓ ties · khớp" if f.ties else "≠ differs · lệch"  # type: ignore[attr-defined]
+            period = _period_text(contract, f.period)  # type: ignore[attr-defined]
+            rows.append((f.dataset, period, f.measure, f.unit, f.computed, f.declared, 0.0 if f.ties else difference, mark))  # type: ignore[attr-defined]
+        print_table("National figures · Số liệu toàn quốc", columns, rows, right=("national figure", "declared", "difference"))
+    parts = [t for t in totals if not t["is_total"]]
+    if parts:
+        tied = sum(t["ties"] for t in parts)
+        out.print(f"{tied} of {len(parts)} declared subtotals tie; the others are in control.reconciliation · {tied}/{len(parts)} tổng vùng khớp")
+    for trouble in result.trouble:
+        out.print(f"[bold red]✗[/bold red] {trouble.where}")
+        say(trouble.message)
+
+
+def _period_text(contract: object, start: object) -> str:
+    from expectations.period import Period
+
+    return str(Period(start, contract.periodicity))  # type: ignore[arg-type, attr-defined]
+
+
+def _say_how_to_go_on(site: Site) -> None:
+    url = site.logins.analyst_url().set(drivername="postgresql")
+    central = next((c for c in site.contracts.values() if c.is_central and c.additive_fields), None)
+    out = console()
+    out.print("\n[bold]Go on · Làm tiếp[/bold]")
+    if central is not None:
+        measure = central.additive_fields[0].name
+        query = f"SELECT period, count(*) AS provinces, sum({measure}) AS total FROM national.{central.dataset} GROUP BY period ORDER BY period"
+        out.print(f'  ndc sql "{query}"', soft_wrap=True, markup=False)
+    out.print(f"  psql {url.set(password=None).render_as_string()}   # password: {site.settings.home}/secrets/ndc_analyst", soft_wrap=True, markup=False)
+    out.print('  python -c "import pandas, sqlalchemy, subprocess as s; '
+              "url = s.check_output(['ndc', 'warehouse', 'url'], text=True).strip().replace('postgresql:', 'postgresql+psycopg:'); "
+              "print(pandas.read_sql('SELECT * FROM control.province', sqlalchemy.create_engine(url)))\"", soft_wrap=True, markup=False)  # fmt: skip
+    out.print("  ndc verify", markup=False)

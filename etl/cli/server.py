@@ -1,0 +1,151 @@
+"""Commands about the warehouse itself: migrate, sql, and the embedded server's start, stop, status, url, destroy."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from etl.cli.output import Json, console, open_site, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from etl.site import Site
+    from warehouse.embedded import Server
+    from warehouse.migrate import Plan
+
+app = typer.Typer(help="The embedded PostgreSQL server. Máy chủ dữ liệu kèm theo.", no_args_is_help=True)
+
+
+def add_to(whole: typer.Typer) -> None:
+    whole.command()(migrate)
+    whole.command()(sql)
+
+
+def migrate(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; change nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring the warehouse up to the contracts and the registry; the plan is shown first. Cập nhật kho theo hợp đồng."""
+    from warehouse.migrate import make_plan
+
+    site = open_site()
+    site.contracts, site.registry  # noqa: B018 - a broken contract is said before anything is touched
+    site.logins.prepare()
+    planned = make_plan(site.warehouse, site.contracts, site.registry)
+    if as_json:
+        print_json({"control": planned.control, "tables": [{"vi": c.message.vi, "en": c.message.en, "sql": c.sql} for c in planned.tables]})
+    elif planned.is_empty:
+        console().print("Nothing to change · Không có gì phải đổi")
+    else:
+        print_table("Plan · Kế hoạch", ("step", "bước"), [*((f"control {r}", f"control {r}") for r in planned.control), *((c.message.en, c.message.vi) for c in planned.tables)])  # fmt: skip
+    if not dry_run:
+        migrate_site(site)
+
+
+def migrate_site(site: Site) -> Plan:
+    """Roles, logins, control, tables and registry, whatever is missing."""
+    from warehouse.migrate import migrate as bring_up
+
+    site.logins.prepare()
+    return bring_up(site.warehouse, site.contracts, site.registry)
+
+
+def sql(
+    query: Annotated[str | None, typer.Argument(help="One query; without it psql opens.")] = None,
+    as_json: Json = False,
+    csv: Annotated[bool, typer.Option("--csv", help="CSV output.")] = False,
+) -> None:
+    """Query as an analyst at the centre: all rows, without restricted columns. Truy vấn với quyền phân tích của trung tâm."""
+    from warehouse.query import query_rows
+
+    site = open_site()
+    url = site.logins.analyst_url()
+    if query is None:
+        _open_psql(url)
+        return
+    columns, rows = query_rows(url, query)
+    if as_json:
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
+    elif csv:
+        import csv as csv_module
+
+        writer = csv_module.writer(sys.stdout)
+        writer.writerow(columns)
+        writer.writerows(rows)
+    else:
+        numbers = [name for index, name in enumerate(columns) if rows and all(isinstance(r[index], (int, float, type(None))) for r in rows)]
+        print_table(f"{len(rows)} rows", columns, rows, right=numbers)
+
+
+def _open_psql(url: Any) -> None:
+    """Replace this process by psql; the password goes by the environment, where other accounts cannot see it."""
+    from warehouse.embedded_account import installed_programs
+
+    bundled = installed_programs() / "psql"
+    program = str(bundled) if bundled.exists() else shutil.which("psql")
+    if program is None:
+        console(to_errors=True).print("psql is not installed · chưa cài psql")
+        raise typer.Exit(3)
+    plain = url.set(drivername="postgresql", password=None).render_as_string()
+    os.execve(program, [program, plain], {**os.environ, "PGPASSWORD": url.password or ""})
+
+
+def _server() -> Server:
+    from expectations.faults import Message, SetupFault
+
+    found = open_site().logins.server
+    if found is None:
+        raise SetupFault(Message("NDC_WAREHOUSE_URL đã đặt: máy chủ ngoài không do ndc quản lý.", "NDC_WAREHOUSE_URL is set: an external server is not run by ndc."))
+    return found
+
+
+@app.command()
+def start() -> None:
+    """Start the embedded server, or attach to it. Khởi động."""
+    server = _server()
+    server.start()
+    console().print(f"running on port {server.status().port} · đang chạy")
+
+
+@app.command()
+def stop() -> None:
+    """Stop the embedded server. Dừng."""
+    _server().stop()
+    console().print("stopped · đã dừng")
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """What the embedded server is doing; starts nothing. Trạng thái."""
+    found = _server().status()
+    facts = {"state": found.state, "port": found.port, "pid": found.pid, "version": found.version, "data": str(found.data)}
+    if as_json:
+        print(json.dumps(facts))
+    else:
+        print_table("Warehouse · Kho", ("", " "), [(k, str(v)) for k, v in facts.items() if v is not None])
+
+
+@app.command()
+def url(
+    without_password: Annotated[bool, typer.Option("--without-password", help="For showing it to others.")] = False,
+) -> None:
+    """The address for an analyst's psql, DBeaver or pandas; it holds a password. Địa chỉ cho người phân tích."""
+    found = open_site().logins.analyst_url().set(drivername="postgresql")
+    print(found.set(password=None).render_as_string() if without_password else found.render_as_string(hide_password=False))
+
+
+@app.command()
+def destroy(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Stop the embedded server and delete its data; the archive and the lake stay. Xoá kho."""
+    from expectations.faults import Message
+
+    server = _server()
+    say(Message(f"Sẽ xoá toàn bộ kho ở {server.status().data}.", f"The whole warehouse in {server.status().data} will be deleted."))
+    if not yes and not typer.confirm("Delete it? · Xoá?"):
+        raise typer.Exit(1)
+    server.destroy()
+    shutil.rmtree(open_site().settings.home / "secrets", ignore_errors=True)

@@ -1,0 +1,231 @@
+"""Which lines of a grid are data, which are totals that the sender declares, and which are neither.
+
+Answers for: every line comes out once, as data, as declared or as broken, unless it is blank or the contract skips it; a
+subtotal speaks for the data lines below it. Refuses: loading a line that does not have the header's number of cells.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from etl.conform import parse_numbers
+from etl.read import BrokenLine, Cells, Declared
+from etl.read.cells import Mask, Rows, Stray, all_blank, first_text, written
+from etl.read.header import Columns, Heading
+from etl.read.wording import Labels, one_line
+from expectations.contract import Contract, Field
+from expectations.faults import Message
+from expectations.text import normalise
+
+
+class Kind(IntEnum):
+    """What a line is; where two of its cells disagree, the first of these."""
+
+    END = 0
+    TOTAL = 1
+    SUBTOTAL = 2
+    SKIP = 3
+    UNASSIGNED = 4
+    DATA = 5
+    BLANK = 6
+
+
+Kinds: TypeAlias = np.ndarray[Any, np.dtype[np.int8]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """What the rows of a grid are: `data` marks the data lines, `groups` and `is_unassigned` speak of all rows."""
+
+    data: Mask
+    groups: np.ndarray[Any, np.dtype[np.int32]] | None = None
+    is_unassigned: Mask | None = None
+    broken: tuple[BrokenLine, ...] = ()
+
+
+class LineSorter:
+    """Sorts the rows of one table, in their order. `declared` grows as rows go by; after `has_ended` nothing is a line."""
+
+    def __init__(self, contract: Contract, heading: Heading) -> None:
+        lines = contract.layout.lines
+        self._contract, self._heading = contract, heading
+        self._is_plain = lines.are_plain
+        self._labels = [
+            (Kind.TOTAL, Labels(lines.total)),
+            (Kind.SUBTOTAL, Labels(lines.subtotal_labels)),
+            (Kind.SKIP, Labels(lines.skip)),
+            (Kind.UNASSIGNED, Labels(lines.unassigned)),
+        ]
+        self._subtotal = re.compile(lines.subtotal_first_cell) if lines.subtotal_first_cell else None
+        self._end = re.compile(lines.end, re.IGNORECASE) if lines.end else None
+        self._ends_at_blank = self._end is not None and self._end.fullmatch("") is not None
+        self._label_places = _label_places(contract, heading)
+        self._has_data = False
+        self._group = -1
+        self.declared: list[Declared] = []
+        self.has_ended = False
+
+    def sort(self, rows: Rows) -> Sorted:
+        """What the next rows are."""
+        is_blank = all_blank(rows.cells)
+        if self._is_plain:
+            broken = tuple(self._broken(stray) for stray in rows.strays if any(cell.strip() for cell in stray.cells))
+            return Sorted(~is_blank, broken=broken)
+        kinds = self._kinds(rows, is_blank)
+        groups, broken = self._in_order(rows, kinds)
+        data = (kinds == Kind.DATA) | (kinds == Kind.UNASSIGNED)
+        self._has_data |= bool(data.any())
+        return Sorted(data, groups, kinds == Kind.UNASSIGNED, broken)
+
+    # ------------------------------------------------------------ what each line is
+
+    def _kinds(self, rows: Rows, is_blank: Mask) -> Kinds:
+        kinds = _over_distinct(first_text(rows.cells), self._kind_of_first)
+        if self._label_places:
+            labels = first_text([rows.cells[place] for place in self._label_places])
+            kinds = np.minimum(kinds, _over_distinct(labels, self._kind_of_label))
+        kinds[is_blank] = Kind.BLANK
+        if self._ends_at_blank:
+            data = np.flatnonzero((kinds == Kind.DATA) | (kinds == Kind.UNASSIGNED))
+            begin = 0 if self._has_data else (int(data[0]) if len(data) else len(kinds))
+            kinds[begin:][is_blank[begin:]] = Kind.END
+        return kinds
+
+    def _kind_of_label(self, text: str) -> Kind:
+        return next((kind for kind, labels in self._labels if text in labels), Kind.DATA)
+
+    def _kind_of_first(self, text: str) -> Kind:
+        plain = normalise(text)
+        if self._end is not None and plain and self._end.match(plain):
+            return Kind.END
+        if self._subtotal is not None and self._subtotal.search(plain):
+            return Kind.SUBTOTAL
+        return self._kind_of_label(text)
+
+    def _kind_of_stray(self, stray: Stray) -> Kind:
+        first = next((cell for cell in stray.cells if cell.strip()), None)
+        if first is None:
+            return Kind.END if self._ends_at_blank and self._has_data else Kind.BLANK
+        label = next((stray.cells[place] for place in self._label_places if place < len(stray.cells)), "")
+        kind = min(self._kind_of_first(first), self._kind_of_label(label))
+        return Kind.DATA if kind is Kind.UNASSIGNED else kind
+
+    # ------------------------------------------------------------ in the order of the file
+
+    def _in_order(self, rows: Rows, kinds: Kinds) -> tuple[np.ndarray[Any, np.dtype[np.int32]], tuple[BrokenLine, ...]]:
+        """Declare totals, number the groups, find the end (behind which all rows become END), and name the broken lines."""
+        groups = np.full(len(kinds), self._group, np.int32)
+        broken = []
+        for place, kind, stray in self._events(rows, kinds):
+            if kind is Kind.END:
+                self.has_ended = True
+                kinds[place:] = Kind.END
+                break
+            if kind is Kind.SUBTOTAL:
+                self._group += 1
+                groups[place:] = self._group
+            if kind in (Kind.TOTAL, Kind.SUBTOTAL):
+                self._declare(kind, rows, place, stray)
+            elif kind is Kind.DATA and stray is not None:
+                broken.append(self._broken(stray))
+        return groups, tuple(broken)
+
+    def _events(self, rows: Rows, kinds: Kinds) -> Iterator[tuple[int, Kind, Stray | None]]:
+        """Lines that are not plain data, with their place among the rows; a stray stands before the row of its place."""
+        places = np.flatnonzero(kinds <= Kind.SUBTOTAL).tolist()
+        strays = list(rows.strays)
+        while places or strays:
+            if strays and (not places or strays[0].after <= places[0]):
+                stray = strays.pop(0)
+                self._has_data |= bool((kinds[: stray.after] == Kind.DATA).any())
+                yield stray.after, self._kind_of_stray(stray), stray
+            else:
+                place = places.pop(0)
+                yield place, Kind(kinds[place]), None
+
+    def _broken(self, stray: Stray) -> BrokenLine:
+        found, expected = len(stray.cells), self._heading.width
+        message = Message(
+            f"Dòng có {found} ô, tiêu đề có {expected} cột; kiểm tra dấu phân cách và dấu ngoặc kép.",
+            f"The line has {found} cells, the header {expected} columns; check separators and quotation marks.",
+        )
+        return BrokenLine(stray.line, stray.text[:200], message if found != expected else _UNCLOSED)
+
+    # ------------------------------------------------------------ totals
+
+    def _declare(self, kind: Kind, rows: Rows, place: int, stray: Stray | None) -> None:
+        def cell(column: int) -> str | float | None:
+            if stray is not None:
+                return stray.cells[column] if column < len(stray.cells) else None
+            cells = rows.cells[column]
+            number = cells.number[place].as_py() if cells.number is not None else None
+            return number if number is not None else cells.text[place].as_py()
+
+        def label() -> str:
+            if stray is not None:
+                texts = [stray.cells[p] for p in self._label_places if p < len(stray.cells)] + list(stray.cells)
+            else:
+                one = [_row(rows.cells[p], place) for p in (*self._label_places, *range(len(rows.cells)))]
+                texts = [text for text in (written(cells)[0].as_py() for cells in one) if text]
+            return next((one_line(text) for text in texts if text.strip()), "")
+
+        values = {}
+        for field in self._contract.stored_fields:
+            parts = self._parts_of(field)
+            if field.type in ("integer", "number") and parts:
+                found = [self._number(next((c for c in map(cell, columns) if c not in (None, "")), None), field) for columns in parts]
+                filled = [value for value in found if value is not None]
+                if len(filled) == len(found):
+                    values[field.name] = math.fsum(filled)
+        line = int(rows.lines[place]) if stray is None else stray.line
+        self.declared.append(Declared(line, label(), self._group if kind is Kind.SUBTOTAL else None, values))
+
+    def _parts_of(self, field: Field) -> list[Columns]:
+        """The columns that hold a field. Where headings are values, a total is the sum over them, if it is one at all."""
+        if field.name in self._heading.columns:
+            return [self._heading.columns[field.name]]
+        parts = [named.columns for named in self._heading.named if named.field == field.name]
+        return parts if len(parts) < 2 or (field.measure is not None and field.measure.additive) else []
+
+    def _number(self, cell: str | float | None, field: Field) -> float | None:
+        if cell is None or isinstance(cell, float):
+            return cell
+        numbers = replace(self._contract.layout.numbers, footnote_marks=True)
+        text = normalise(cell)
+        if not text or text in numbers.missing:
+            return None
+        is_percent = field.measure is not None and field.measure.unit == "%"
+        values, _ = parse_numbers(pa.array([text]), numbers, is_integer=False, is_percent=is_percent)
+        value: float | None = values[0].as_py()
+        return value
+
+
+_UNCLOSED = Message(
+    "Dấu ngoặc kép mở ở dòng này không được đóng đến hết tệp; tệp có thể bị cắt.",
+    "A quotation mark opened in this line is not closed until the file's end; the file may be cut off.",
+)
+
+
+def _label_places(contract: Contract, heading: Heading) -> Columns:
+    """The column that names a line: that of the province, else of the first text field."""
+    order = [f for f in contract.fields if f.holds == "province"] + [f for f in contract.fields if f.type == "string" and f.holds is None]
+    return next((heading.columns[f.name] for f in order if f.name in heading.columns), ())
+
+
+def _row(cells: Cells, place: int) -> Cells:
+    return Cells(*(None if part is None else part.slice(place, 1) for part in (cells.text, cells.number, cells.moment, cells.flag)))
+
+
+def _over_distinct(texts: pa.Array, judge: Callable[[str], Kind]) -> Kinds:
+    encoded = texts.dictionary_encode()
+    kinds = np.array([*(judge(text) for text in encoded.dictionary.to_pylist()), Kind.DATA], np.int8)
+    return kinds[pc.fill_null(encoded.indices, len(kinds) - 1).to_numpy(zero_copy_only=False)]

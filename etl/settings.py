@@ -1,0 +1,99 @@
+"""Settings: where things are and which limits hold, read once from the environment by the command or the DAG.
+
+`NDC_HOME` (default `.ndc`) holds everything that is not set otherwise. The table in docs/settings.md is made from this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from expectations.faults import Message, SetupFault
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One environment variable, what it means and what holds without it."""
+
+    name: str
+    default: str
+    meaning: str
+
+
+SETTINGS = (
+    Setting("NDC_HOME", ".ndc", "folder of this installation: inbox, outbox, archive, lake, embedded server, secrets"),
+    Setting("NDC_INBOX", "<home>/inbox", "where senders' files arrive: <sender>/<dataset>/<file>"),
+    Setting("NDC_OUTBOX", "<home>/outbox", "where receipts are written: <sender>/…"),
+    Setting("NDC_ARCHIVE", "<home>/archive", "bytes as received; a folder, or s3://bucket/path"),
+    Setting("NDC_LAKE", "<home>/lake", "Parquet partitions; a folder, or s3://bucket/path"),
+    Setting("NDC_CONTRACTS", "expectations/contracts", "folder of the contracts (*.odcs.yaml)"),
+    Setting("NDC_REFERENCE", "warehouse/reference", "folder of the province registry"),
+    Setting("NDC_WAREHOUSE_URL", "(embedded server)", "PostgreSQL login of the pipeline: postgresql://user:password@host/database"),
+    Setting("NDC_TIMEZONE", "Asia/Ho_Chi_Minh", "the time zone of receipts and schedules"),
+    Setting("NDC_SETTLE_SECONDS", "2", "a file that changed less than this long ago is looked at twice"),
+    Setting("NDC_BATCH_ROWS", "100000", "lines judged at once; memory grows with it"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of one installation. `archive` and `lake` are a folder's path or an `s3://` address."""
+
+    home: Path
+    inbox: Path
+    outbox: Path
+    archive: str
+    lake: str
+    contracts: Path
+    reference: Path
+    warehouse_url: str | None = None
+    timezone: str = "Asia/Ho_Chi_Minh"
+    settle_seconds: float = 2.0
+    batch_rows: int = 100_000
+    server_settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def work(self) -> Path:
+        """Where files lie that a delivery needs only while it is under way."""
+        return self.home / "work"
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Settings from environment variables. Raises `SetupFault` for a name that begins with NDC_ and is not known."""
+    known = {s.name for s in SETTINGS}
+    for name in environment:
+        if name.startswith("NDC_") and name not in known:
+            raise SetupFault(
+                Message(f"Không biết biến môi trường {name}; có: {', '.join(sorted(known))}.", f"Unknown setting {name}; there are {', '.join(sorted(known))}."),
+                rule="unknown-setting",
+            )
+    home = Path(environment.get("NDC_HOME") or ".ndc").absolute()
+    return Settings(
+        home=home,
+        inbox=Path(environment.get("NDC_INBOX") or home / "inbox").absolute(),
+        outbox=Path(environment.get("NDC_OUTBOX") or home / "outbox").absolute(),
+        archive=environment.get("NDC_ARCHIVE") or str(home / "archive"),
+        lake=environment.get("NDC_LAKE") or str(home / "lake"),
+        contracts=Path(environment.get("NDC_CONTRACTS") or ROOT / "expectations" / "contracts").absolute(),
+        reference=Path(environment.get("NDC_REFERENCE") or ROOT / "warehouse" / "reference").absolute(),
+        warehouse_url=environment.get("NDC_WAREHOUSE_URL") or None,
+        timezone=environment.get("NDC_TIMEZONE") or "Asia/Ho_Chi_Minh",
+        settle_seconds=_number(environment, "NDC_SETTLE_SECONDS", 2.0),
+        batch_rows=int(_number(environment, "NDC_BATCH_ROWS", 100_000, least=1)),
+    )
+
+
+def _number(environment: Mapping[str, str], name: str, default: float, least: float = 0) -> float:
+    text = environment.get(name)
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = least - 1
+    if value < least:
+        raise SetupFault(Message(f"{name}={text}: cần một số từ {least:g} trở lên.", f"{name}={text}: a number of {least:g} or more is needed."), rule="setting")
+    return value

@@ -1,0 +1,78 @@
+"""One installation, opened: its settings, contracts, registry, warehouse, lake and archive.
+
+Answers for: the composition (commands, DAGs) opens these once and hands them to the steps, which own no globals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from expectations.contract import Contract
+from expectations.odcs import load_contracts
+from expectations.period import Period
+from warehouse.provinces import Registry, load_registry
+
+if TYPE_CHECKING:
+    from etl.settings import Settings
+    from etl.store import Store
+    from warehouse.logins import Logins
+    from warehouse.engine import Warehouse
+
+
+@dataclass(frozen=True)
+class Site:
+    """What the steps work with; each part is opened when it is first used."""
+
+    settings: Settings
+
+    @cached_property
+    def contracts(self) -> dict[str, Contract]:
+        return load_contracts(self.settings.contracts)
+
+    @cached_property
+    def registry(self) -> Registry:
+        return load_registry(self.settings.reference)
+
+    @cached_property
+    def logins(self) -> Logins:
+        """The way to the warehouse: the embedded server, or the one in the settings."""
+        from warehouse.logins import Logins
+
+        return Logins(self.settings.home, self.settings.warehouse_url, self.settings.server_settings)
+
+    @cached_property
+    def warehouse(self) -> Warehouse:
+        return self.logins.pipeline()
+
+    @cached_property
+    def archive(self) -> Store:
+        from etl.store import Store
+
+        return Store(self.settings.archive)
+
+    @cached_property
+    def lake(self) -> Store:
+        from etl.store import Store
+
+        return Store(self.settings.lake)
+
+    def code_lists(self, contract: Contract, period: Period, province_id: str | None) -> Mapping[str, frozenset[str]]:
+        """The code lists that a contract names, as of the period's day, for one province or for all."""
+        from warehouse.code_lists import code_lists
+
+        names = tuple({f.code_list for f in contract.fields if f.code_list})
+        return code_lists(self.settings.reference, names, period.start if contract.as_of == "start" else period.end, province_id)
+
+    def sender_name(self, sender: str) -> str:
+        """A sender as people call it: the province's full name, or the central body's own name."""
+        return self.registry.get(sender).full_name if self.registry.exists(sender) else sender
+
+    def work_file(self, name: str) -> Path:
+        """A place for a file that is needed only while a delivery is under way; it may hold personal data."""
+        folder = self.settings.work
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return folder / name

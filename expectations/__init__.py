@@ -1,0 +1,1 @@
+"""WHAT a dataset must be: contracts, and the engine that judges lines by them."""

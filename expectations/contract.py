@@ -1,0 +1,260 @@
+"""The nouns of a contract: what one dataset must be, as frozen values.
+
+Answers for: a shape that every step can rely on without knowing YAML. Refuses: reading files (odcs.py does) and judging
+lines (validate.py does). Nothing here or in the steps knows the name of any dataset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from expectations.faults import Message
+from expectations.period import NamePattern, Periodicity
+
+FieldType = Literal["string", "integer", "number", "date", "timestamp", "boolean"]
+Severity = Literal["error", "warning", "fatal"]
+Classification = Literal["public", "internal", "restricted"]
+Storage = Literal["list", "leaves", "central"]
+Territory = Literal["province", "none"]
+
+UNASSIGNED = "unassigned"
+"""The province_id of a row that belongs to no province of its day."""
+
+ROW_COLUMNS = ("province_id", "period", "delivery_id", "line")
+"""The columns that every dataset table has before its fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """When a rule applies: the field is (or is not) one of some values, or is (or is not) filled in."""
+
+    field: str
+    values: tuple[Any, ...] | None = None
+    is_in: bool = True
+    is_present: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One expectation on the lines of a delivery.
+
+    `fields` are the fields it reads, the first one is blamed. `severity`: error rejects the line, warning reports it, fatal
+    returns the delivery. `mostly` (share from 0 to 1) makes it a rule on the whole delivery: it breaks when a smaller
+    share of the lines passes, and no single line is rejected for it. `source` is the contract's line.
+    """
+
+    id: str
+    expectation: str
+    arguments: Mapping[str, Any]
+    fields: tuple[str, ...]
+    severity: Severity
+    message: Message
+    when: tuple[Condition, ...] = ()
+    mostly: float | None = None
+    scope: Literal["line", "delivery"] = "line"
+    source: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What a number counts. Only additive measures are ever summed or compared with a declared total."""
+
+    additive: bool
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field. `headers` are the spellings by which its column is found; `key` is its place in the primary key or None.
+
+    `formats` are strict date formats (dd/MM/yyyy, yyyy-MM-dd HH:mm:ss …). `length` is the fixed length of a code, so that
+    leading zeros lost by a spreadsheet can be restored. `holds` says that the column tells the row's province or period.
+    """
+
+    name: str
+    label: str
+    type: FieldType
+    headers: tuple[str, ...]
+    description: str = ""
+    required: bool = False
+    key: int | None = None
+    classification: Classification = "internal"
+    formats: tuple[str, ...] = ()
+    length: int | None = None
+    enum: tuple[str, ...] = ()
+    true_values: tuple[str, ...] = ()
+    false_values: tuple[str, ...] = ()
+    holds: Literal["province", "period"] | None = None
+    code_list: str | None = None
+    measure: Measure | None = None
+    timezone: str | None = None
+    examples: tuple[Any, ...] = ()
+    sample: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_restricted(self) -> bool:
+        return self.classification == "restricted"
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """How numbers are written as text. Cells that a workbook stores as numbers need none of this."""
+
+    decimal: Literal[".", ","] = "."
+    thousands: Literal["", ".", ",", " "] = ""
+    missing: tuple[str, ...] = ("", "-", "..", "...", "…")
+    footnote_marks: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Which lines are not data. Labels compare folded, `*` stands for anything; patterns are regular expressions.
+
+    `total` and `subtotal` lines are declared totals: kept for reconciliation, never loaded. A subtotal speaks for the data
+    lines below it, up to the next one. `end` is where the table ends. `unassigned` lines belong to no province.
+    """
+
+    total: tuple[str, ...] = ()
+    subtotal_first_cell: str | None = None
+    subtotal_labels: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    end: str | None = None
+    unassigned: tuple[str, ...] = ()
+
+    @property
+    def are_plain(self) -> bool:
+        """True when every line below the header is data."""
+        return not (self.total or self.subtotal_first_cell or self.subtotal_labels or self.skip or self.end or self.unassigned)
+
+
+@dataclass(frozen=True, slots=True)
+class Unpivot:
+    """Columns that are really values: `names` takes the header's text (a year, a province).
+
+    Where a header has several levels, `pattern` finds the level that holds the name and the other levels say which field
+    the cell is; where nothing else is left, `values` takes the cell.
+    """
+
+    names: str
+    values: str | None = None
+    pattern: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the table stands in its file. `header_lines` is None when it is to be found out (1 to 8 lines)."""
+
+    sheet: str | None = None
+    anchor: str | None = None
+    header_lines: int | None = None
+    numbered: Literal["optional", "required", "never"] = "optional"
+    ignore: tuple[str, ...] = ()
+    records: str | None = None
+    lines: Lines = Lines()
+    numbers: Numbers = Numbers()
+    unpivot: Unpivot | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """The accepted ratio of a delivery's lines to the median of the sender's last `over` loaded deliveries."""
+
+    min: float
+    max: float
+    over: int
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When the nightly load runs (local time) and how many days after the period's end the data are due."""
+
+    at: str = "02:00"
+    due_days: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenData:
+    """What of the dataset may be published, and how."""
+
+    publish: Literal["none", "rows", "mart"]
+    licence: str | None = None
+    theme: str | None = None
+    disclosure: str | None = None
+    minimum_count: int | None = None
+    mart: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciles:
+    """This dataset declares totals of another one: `by` pairs our grouping fields with theirs, `measures` ours with theirs."""
+
+    dataset: str
+    by: Mapping[str, str]
+    measures: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """One dataset. `sender` is `each-province` or the name of the central body that sends all provinces at once."""
+
+    dataset: str
+    version: str
+    label: str
+    purpose: str
+    status: str
+    fields: tuple[Field, ...]
+    rules: tuple[Rule, ...]
+    sender: str
+    periodicity: Periodicity
+    file_names: tuple[NamePattern, ...]
+    file: Path
+    sha256: str
+    text: str
+    pillar: str = ""
+    tolerance: float = 0.0
+    volume: Volume | None = None
+    code_system: str | None = None
+    as_of: Literal["start", "end"] = "start"
+    allows_empty: bool = False
+    territory: Territory = "province"
+    storage: Storage = "list"
+    layout: Layout = Layout()
+    schedule: Schedule = Schedule()
+    open_data: OpenData = OpenData("none")
+    reconciles: Reconciles | None = None
+    frequency: str | None = None
+    latency: str | None = None
+
+    @property
+    def is_central(self) -> bool:
+        return self.sender != "each-province"
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Field]:
+        return {f.name: f for f in self.fields}
+
+    @cached_property
+    def stored_fields(self) -> tuple[Field, ...]:
+        """The fields that become columns: all but those that tell the province or the period."""
+        return tuple(f for f in self.fields if f.holds is None)
+
+    @cached_property
+    def province_field(self) -> Field | None:
+        return next((f for f in self.fields if f.holds == "province"), None)
+
+    @cached_property
+    def period_field(self) -> Field | None:
+        return next((f for f in self.fields if f.holds == "period"), None)
+
+    @cached_property
+    def key_fields(self) -> tuple[Field, ...]:
+        """The primary key within a partition, in its order; empty when the dataset has none."""
+        return tuple(sorted((f for f in self.fields if f.key is not None), key=lambda f: f.key or 0))
+
+    @cached_property
+    def additive_fields(self) -> tuple[Field, ...]:
+        return tuple(f for f in self.stored_fields if f.measure and f.measure.additive)

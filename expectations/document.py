@@ -1,0 +1,175 @@
+"""A YAML document that remembers on which line everything stands.
+
+Answers for: every fault found in a contract or settings file names its file and line, and a key nobody knows is a fault.
+Refuses: duplicate keys, and values of another type than asked for; nothing is coerced.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import yaml
+
+from expectations.faults import Message, SetupFault
+
+T = TypeVar("T")
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_TYPE_NAMES = {
+    str: ("chuỗi ký tự", "text"),
+    int: ("số nguyên", "a whole number"),
+    float: ("số", "a number"),
+    bool: ("true hoặc false", "true or false"),
+    list: ("danh sách", "a list"),
+    dict: ("nhóm khoá", "a group of keys"),
+}
+
+
+class Cursor:
+    """One place of a document. Keys are taken out one by one; `done` complains about those that nobody took."""
+
+    def __init__(self, file: Path, value: Any, lines: dict[tuple[object, ...], int], path: tuple[object, ...] = ()) -> None:
+        self.file, self.value, self.path = file, value, path
+        self._lines = lines
+        self._taken: set[str] = set()
+
+    @property
+    def line(self) -> int:
+        """The line of this place, counted from 1."""
+        path = self.path
+        while path not in self._lines and path:
+            path = path[:-1]
+        return self._lines.get(path, 1)
+
+    def fault(self, vi: str, en: str) -> NoReturn:
+        """Raise a `SetupFault` that begins with the file and line of this place."""
+        raise SetupFault(Message(f"{self.file}:{self.line}: {vi}", f"{self.file}:{self.line}: {en}"), rule="document")
+
+    def child(self, key: object) -> Cursor:
+        return Cursor(self.file, self.value[key], self._lines, (*self.path, key))
+
+    def has(self, key: str) -> bool:
+        return isinstance(self.value, dict) and key in self.value
+
+    def at(self, path: Sequence[object]) -> Cursor:
+        """The place at an absolute path, or the nearest one above it that exists."""
+        value: Any = self.value
+        here: tuple[object, ...] = self.path
+        for key in path:
+            try:
+                value = value[key]
+            except (KeyError, IndexError, TypeError):
+                break
+            here = (*here, key)
+        return Cursor(self.file, value, self._lines, here)
+
+    def take(self, key: str) -> Cursor:
+        """The value of a key that must be there."""
+        self.must_be(dict)
+        self._taken.add(key)
+        if key not in self.value:
+            self.fault(f"thiếu khoá «{key}».", f"the key '{key}' is missing.")
+        return self.child(key)
+
+    def find(self, key: str) -> Cursor | None:
+        """The value of a key that may be absent."""
+        self.must_be(dict)
+        self._taken.add(key)
+        return self.child(key) if key in self.value and self.value[key] is not None else None
+
+    def must_be(self, kind: type[T]) -> T:
+        """The value, which is of the given type; whole numbers pass as numbers, true and false do not."""
+        value = self.value
+        fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
+        if not fits or (isinstance(value, bool) and kind is not bool):
+            vi, en = _TYPE_NAMES[kind]
+            self.fault(f"cần {vi}, gặp {value!r}.", f"expected {en}, found {value!r}.")
+        return value  # type: ignore[no-any-return]  # `fits` is what a cast would claim
+
+    def text(self) -> str:
+        return self.must_be(str)
+
+    def number(self) -> float:
+        return float(self.must_be(float))
+
+    def one_of(self, allowed: Sequence[str]) -> str:
+        value = self.text()
+        if value not in allowed:
+            near = suggestion(value, allowed)
+            shown = ", ".join(allowed[:12]) + (", …" if len(allowed) > 12 else "")
+            self.fault(f"«{value}» không hợp lệ; cho phép: {shown}.{near[0]}", f"'{value}' is not allowed; use one of {shown}.{near[1]}")
+        return value
+
+    def items(self) -> Iterator[Cursor]:
+        for index in range(len(self.must_be(list))):
+            yield self.child(index)
+
+    def texts(self) -> tuple[str, ...]:
+        """A list of texts; one text alone counts as a list of one."""
+        if isinstance(self.value, str):
+            return (self.value,)
+        return tuple(item.text() for item in self.items())
+
+    def done(self, *documentation: str) -> None:
+        """Complain about keys that nobody took; keys in `documentation` are for readers only and pass."""
+        for key in self.must_be(dict):
+            if key not in self._taken and key not in documentation:
+                near = suggestion(str(key), [*self._taken, *documentation])
+                self.child(key).fault(f"không biết khoá «{key}».{near[0]}", f"unknown key '{key}'.{near[1]}")
+
+
+def suggestion(word: str, known: Sequence[str]) -> tuple[str, str]:
+    """ "Did you mean" in both languages, or two empty texts."""
+    near = difflib.get_close_matches(word, known, 1, 0.7)
+    return (f" Có phải «{near[0]}»?", f" Did you mean '{near[0]}'?") if near else ("", "")
+
+
+def read_text(file: Path) -> str:
+    """The text of a file. Raises `SetupFault` when it cannot be read as UTF-8."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SetupFault(Message(f"{file}: không đọc được ({error.strerror}).", f"{file}: cannot be read ({error.strerror}).")) from error
+    except UnicodeDecodeError as error:
+        raise SetupFault(Message(f"{file}:1: tệp không phải UTF-8 ({error.reason}).", f"{file}:1: the file is not UTF-8 ({error.reason}).")) from error
+
+
+def parse_document(text: str, file: Path) -> Cursor:
+    """Read YAML. Raises `SetupFault` with file and line when it is not YAML or holds a key twice."""
+    try:
+        node = yaml.compose(text, Loader=_LOADER)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{file}:{mark.line + 1 if mark else 1}"
+        problem = getattr(error, "problem", None) or str(error)
+        raise SetupFault(Message(f"{where}: không đọc được YAML: {problem}.", f"{where}: not readable as YAML: {problem}.")) from error
+    lines: dict[tuple[object, ...], int] = {}
+    if node is None:
+        return Cursor(file, {}, lines)
+    return Cursor(file, _construct(file, node, (), lines), lines)
+
+
+def _construct(file: Path, node: yaml.Node, path: tuple[object, ...], lines: dict[tuple[object, ...], int]) -> Any:
+    lines[path] = node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        result: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            key = _scalar(key_node)
+            if key in result:
+                Cursor(file, None, {(): key_node.start_mark.line + 1}).fault(f"khoá «{key}» xuất hiện hai lần.", f"the key '{key}' stands here twice.")
+            result[key] = _construct(file, value_node, (*path, key), lines)
+            lines[(*path, key)] = key_node.start_mark.line + 1
+        return result
+    if isinstance(node, yaml.SequenceNode):
+        return [_construct(file, item, (*path, index), lines) for index, item in enumerate(node.value)]
+    return _scalar(node)
+
+
+def _scalar(node: yaml.Node) -> Any:
+    loader = yaml.SafeLoader("")
+    try:
+        return loader.construct_object(node, deep=True)
+    finally:
+        loader.dispose()

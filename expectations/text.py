@@ -1,0 +1,30 @@
+"""When two texts are the same word.
+
+Answers for: one normal form for what people type (composed, NBSP as blank, U+00D0 as Đ) and one folded form for comparing
+names and headers. Refuses: guessing encodings; text comes here decoded.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# U+00D0/U+00F0 (Eth) and U+0189 (African D) are what old fonts and keyboards leave where Đ is meant.
+_REPAIRED = str.maketrans({"Ð": "Đ", "ð": "đ", "Ɖ": "Đ", "ɖ": "đ", "\u00a0": " ", "\u2007": " ", "\u202f": " ", "\ufeff": "", "\u200b": ""})
+_UNACCENTED_D = str.maketrans({"đ": "d", "Đ": "D", "ı": "i", "ß": "ss"})
+_NOT_WORD = re.compile(r"[^0-9a-z]+")
+
+
+def normalise(text: str) -> str:
+    """The text composed (NFC), with Đ repaired, odd blanks as plain blanks, and no blank at either end."""
+    return unicodedata.normalize("NFC", text.translate(_REPAIRED)).strip()
+
+
+def fold(text: str) -> str:
+    """The text in lower case, without accents, its words of letters and digits joined by one blank.
+
+    Idempotent; `fold("  TỔNG THU\\nNSNN (1)") == "tong thu nsnn 1"`.
+    """
+    base = unicodedata.normalize("NFKD", text.translate(_REPAIRED).translate(_UNACCENTED_D).casefold())
+    plain = "".join(c for c in base if not unicodedata.combining(c)).translate(_UNACCENTED_D)
+    return _NOT_WORD.sub(" ", plain).strip()

@@ -1,0 +1,1 @@
+"""WHERE data lives and who sees it: PostgreSQL, the province registry, the ledger."""

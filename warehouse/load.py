@@ -1,0 +1,225 @@
+"""Swap one partition of a dataset for the rows of one delivery.
+
+Answers for: readers see the old rows or the new rows, never a mixture and never nothing, and the ledger, written in the same
+transaction, says which. Refuses: rows that the table's own types, keys or bounds do not accept; nothing is coerced here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from expectations.faults import MachineFault, Message
+from expectations.period import Period
+from warehouse.engine import run_script
+from warehouse.tables import DatasetTable, check_types, literal, part, part_name, protect, quoted
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+LOCK_TIMEOUT_MS = 500
+SWAP_TRIES = 120
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """What one delivery replaces: (dataset, province, period), or (dataset, period) when a central body sends."""
+
+    dataset: str
+    province_id: str | None
+    period: Period
+
+    def __str__(self) -> str:
+        return "/".join(str(part) for part in (self.dataset, self.province_id, self.period) if part)
+
+
+class PartitionRefused(Exception):
+    """The database refused a row; the delivery is not loaded. The text says why and holds no values."""
+
+
+def lock_partition(connection: Connection, partition: Partition) -> None:
+    """Until the transaction ends, no other delivery changes this partition; others go on."""
+    from sqlalchemy import text
+
+    connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 8))"), {"name": str(partition)})
+
+
+class Stage:
+    """Rows on their way into a partition: written in batches, then swapped in. Everything in the caller's transaction."""
+
+    def __init__(self, connection: Connection, table: DatasetTable, partition: Partition) -> None:
+        check_types(connection, table)
+        self._connection, self._table, self._partition = connection, table, partition
+        self._columns = tuple(c.name for c in table.columns)
+        self._is_leaf = table.storage == "leaves"
+        self._name = f"parts.{quoted(self._leaf() + '+')}" if self._is_leaf else "pg_temp.stage"
+        self._rows = 0
+        self._copy: Any = None
+        self._create()
+
+    def _leaf(self) -> str:
+        return part_name(self._table.dataset, self._partition.province_id or "", self._partition.period)
+
+    def _create(self) -> None:
+        """An empty table that takes rows of this partition only.
+
+        In a leaf the CHECK repeats the bounds of both levels above, which makes ATTACH a change of the catalogue alone.
+        """
+        first, after = self._partition.period.start, self._partition.period.next().start
+        check = f"period IS NOT NULL AND period >= DATE '{first}' AND period < DATE '{after}'"
+        if self._partition.province_id is not None:
+            check = f"province_id IS NOT NULL AND province_id = {literal(self._partition.province_id)} AND {check}"
+        like = f"(LIKE {self._table.name} INCLUDING DEFAULTS, CONSTRAINT bounds CHECK ({check}))"
+        if self._is_leaf:
+            run_script(self._connection, f"SET LOCAL ROLE ndc_owner; DROP TABLE IF EXISTS {self._name}; CREATE TABLE {self._name} {like}")
+        else:
+            run_script(self._connection, f"CREATE TEMP TABLE stage {like} ON COMMIT DROP")
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Send rows; their columns are named as the table's, in any order."""
+        import pgpq
+
+        batch = batch.select(list(self._columns))
+        if self._copy is None:
+            raw = self._connection.connection.dbapi_connection
+            self._encoder = pgpq.ArrowToPostgresBinaryEncoder(batch.schema)
+            names = ", ".join(map(quoted, self._columns))
+            freeze = ", FREEZE" if self._is_leaf else ""
+            self._cursor = raw.cursor()  # type: ignore[union-attr]
+            self._context = self._cursor.copy(f"COPY {self._name} ({names}) FROM STDIN WITH (FORMAT binary{freeze})")
+            self._copy = self._context.__enter__()
+            self._copy.write(self._encoder.write_header())
+        self._rows += batch.num_rows
+        view = memoryview(self._encoder.write_batch(batch))
+        for start in range(0, len(view), _CHUNK):
+            self._copy.write(view[start : start + _CHUNK])
+
+    def finish(self) -> None:
+        """All rows are sent. Raises `PartitionRefused` when the database does not have exactly those rows."""
+        if self._copy is None:
+            return
+        from psycopg import Error
+
+        try:
+            self._copy.write(self._encoder.finish())
+            self._context.__exit__(None, None, None)
+        except Error as error:
+            raise PartitionRefused(_plain(error)) from error
+        got = self._cursor.rowcount
+        self._cursor.close()
+        self._copy = None
+        if got != self._rows:
+            raise PartitionRefused(f"sent {self._rows} rows, the database has {got}")
+
+    def abandon(self) -> None:
+        """Stop an open COPY, so that the transaction can be rolled back."""
+        if self._copy is not None:
+            error = RuntimeError("abandoned")
+            try:
+                self._context.__exit__(type(error), error, None)
+            except Exception:  # noqa: S110 - the server answers a stopped COPY with an error, which is what was wanted
+                pass
+            self._copy = None
+
+    def swap(self) -> None:
+        """Make the rows the whole content of the partition. Nothing is visible before the caller commits."""
+        from sqlalchemy.exc import DBAPIError
+
+        try:
+            if self._is_leaf:
+                self._index()
+                self._attach()
+            else:
+                self._replace()
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", "")[:2] == "23":
+                raise PartitionRefused(_plain(error.orig)) from error
+            raise
+
+    def _replace(self) -> None:
+        from sqlalchemy import text
+
+        names = ", ".join(map(quoted, self._columns))
+        values = {"period": self._partition.period.start, "province": self._partition.province_id}
+        own = "" if self._partition.province_id is None else " AND province_id = :province"
+        self._connection.execute(text(f"DELETE FROM {self._table.name} WHERE period = :period{own}"), values)
+        run_script(self._connection, f"INSERT INTO {self._table.name} ({names}) SELECT {names} FROM {self._name}")
+
+    def _index(self) -> None:
+        if self._table.key:
+            run_script(self._connection, f"CREATE UNIQUE INDEX ON {self._name} ({', '.join(map(quoted, self._table.key))})")
+        else:
+            run_script(self._connection, f"CREATE INDEX ON {self._name} (province_id, period)")
+        run_script(self._connection, protect(self._name))
+
+    def _attach(self) -> None:
+        """DETACH the old leaf and ATTACH the new one; waits for long readers in short tries, so that no queue builds up."""
+        from sqlalchemy import text
+
+        root = part(self._table.dataset, self._partition.province_id or "")
+        leaf_name = self._leaf()
+        leaf = f"parts.{quoted(leaf_name)}"
+        first, after = self._partition.period.start, self._partition.period.next().start
+        exists = self._connection.execute(text("SELECT to_regclass(:name) IS NOT NULL"), {"name": leaf}).scalar()
+        old = f"ALTER TABLE {root} DETACH PARTITION {leaf}; DROP TABLE {leaf};" if exists else ""
+        sql = (
+            f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; {old} ALTER TABLE {self._name} RENAME TO {quoted(leaf_name)}; "
+            f"ALTER TABLE {root} ATTACH PARTITION {leaf} FOR VALUES FROM ('{first}') TO ('{after}'); "
+            f"ALTER TABLE {leaf} DROP CONSTRAINT bounds; SET LOCAL lock_timeout = 0; SET LOCAL ROLE ndc_loader"
+        )
+        _try_repeatedly(self._connection, sql)
+
+
+def _try_repeatedly(connection: Connection, sql: str) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    for attempt in range(SWAP_TRIES):
+        try:
+            with connection.begin_nested():
+                run_script(connection, sql)
+            return
+        except OperationalError as error:
+            if getattr(error.orig, "sqlstate", "") != "55P03":
+                raise
+            time.sleep(min(0.05 * (attempt + 1), 1.0))  # a reader holds the leaf; nothing else tells us when it ends
+    raise MachineFault(
+        Message(
+            "Có truy vấn dài đang giữ phân vùng này; lần chạy sau sẽ nạp tiếp.",
+            "A long query holds this partition; a later run will load it.",
+        ),
+        rule="partition-busy",
+    )
+
+
+def write_rows(connection: Connection, table: str, batches: Iterable[pa.RecordBatch]) -> int:
+    """COPY Arrow batches into a table whose columns have their names; returns the number of rows."""
+    import pgpq
+
+    raw: Any = connection.connection.dbapi_connection
+    count, encoder = 0, None
+    with raw.cursor() as cursor:
+        for batch in batches:
+            if encoder is None:
+                encoder = pgpq.ArrowToPostgresBinaryEncoder(batch.schema)
+                names = ", ".join(map(quoted, batch.schema.names))
+                context = cursor.copy(f"COPY {table} ({names}) FROM STDIN WITH (FORMAT binary)")
+                copy = context.__enter__()
+                copy.write(encoder.write_header())
+            copy.write(encoder.write_batch(batch))
+            count += batch.num_rows
+        if encoder is not None:
+            copy.write(encoder.finish())
+            context.__exit__(None, None, None)
+    return count
+
+
+def _plain(error: Any) -> str:
+    """Which constraint refused, without the values that the driver quotes."""
+    diagnostics = getattr(error, "diag", None)
+    primary = (diagnostics.message_primary if diagnostics else None) or type(error).__name__
+    return str(primary)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -261,11 +262,11 @@ def write_lake_file(site: Site, delivery: Delivery) -> None:
 def _reconcile_across(site: Site, delivery: Delivery) -> None:
     """Compare with datasets that declare totals of this one, or that this one declares totals of."""
     for contract in site.contracts.values():
-        if contract.reconciles and delivery.dataset in (contract.dataset, contract.reconciles.dataset):
-            target = site.contracts.get(contract.reconciles.dataset)
-            if target is not None and delivery.period is not None:
+        for link in contract.reconciles:
+            target = site.contracts.get(link.dataset)
+            if target is not None and delivery.period is not None and delivery.dataset in (contract.dataset, target.dataset):
                 with site.warehouse.transaction() as connection:
-                    reconcile.across(connection, contract, target, delivery.period)
+                    reconcile.across(connection, contract, link, target, delivery.period)
 
 
 def report(site: Site, delivery_id: int, now: datetime) -> Path:
@@ -276,17 +277,7 @@ def report(site: Site, delivery_id: int, now: datetime) -> Path:
         totals = ledger.reconciliations(connection, delivery_id)
         decided = ledger.decisions(connection, delivery_id)
     contract = site.contracts.get(delivery.dataset or "")
-    period = str(delivery.period_of(contract.periodicity)) if contract and delivery.period else None
-    receipt = Receipt(
-        delivery=delivery,
-        contract=contract,
-        sender_name=site.sender_name(delivery.sender),
-        period_text=period,
-        timezone=site.settings.timezone,
-        by_rule=by_rule,
-        reconciliations=totals,
-        decisions=decided,
-    )
+    receipt = replace(_receipt(site, delivery), by_rule=by_rule, reconciliations=totals, decisions=decided)
     spool = site.work_file(f"{delivery_id}.rejections")
     if by_rule and not spool.exists():
         _judge_again(site, delivery, spool)
@@ -298,6 +289,25 @@ def report(site: Site, delivery_id: int, now: datetime) -> Path:
         ledger.mark_reported(connection, delivery_id, now)
     spool.unlink(missing_ok=True)
     return folder
+
+
+def _receipt(site: Site, delivery: Delivery) -> Receipt:
+    contract = site.contracts.get(delivery.dataset or "")
+    return Receipt(
+        delivery=delivery,
+        contract=contract,
+        sender_name=site.sender_name(delivery.sender),
+        period_text=str(delivery.period_of(contract.periodicity)) if contract and delivery.period else None,
+        timezone=site.settings.timezone,
+        by_rule=[],
+        reconciliations=[],
+        decisions=[],
+    )
+
+
+def receipt_folder(site: Site, delivery: Delivery) -> Path:
+    """Where the receipt of a delivery lies."""
+    return site.settings.outbox / delivery.sender / _receipt(site, delivery).folder_name
 
 
 def _judge_again(site: Site, delivery: Delivery, spool: Path) -> None:

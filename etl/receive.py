@@ -19,6 +19,7 @@ from pathlib import Path
 from etl.read import Part
 from etl.read.tables import find_parts
 from etl.site import Site
+from etl.watch import Watch
 from expectations.contract import Contract
 from expectations.faults import Fault, Message, SenderFault
 from expectations.period import NameMatch, Period
@@ -219,7 +220,7 @@ def _check_existence(registry: Registry, province_id: str, period: Period) -> No
 # ---------------------------------------------------------------- archive and ledger
 
 
-def receive(path: Path, file_name: str, sender: str, attribution: Attribution, site: Site, now: datetime) -> Received:
+def receive(path: Path, file_name: str, sender: str, attribution: Attribution, site: Site, now: datetime, watch: Watch = Watch()) -> Received:
     """Archive the bytes, then enter one delivery for each part. Bytes that a partition has already are entered no second time.
 
     Raises `MachineFault` when the archive or the ledger cannot be written; the file is untouched then.
@@ -231,6 +232,7 @@ def receive(path: Path, file_name: str, sender: str, attribution: Attribution, s
     name = f"{_safe(sender)}/{dataset}/{folder}/{sha256}-{_safe(file_name)}"
     if not site.archive.exists(name):
         site.archive.put(name, path)
+    watch.on_step("archived")
     draft = Delivery(
         delivery_id=0,
         sender=sender,

@@ -38,7 +38,7 @@ REJECTED, MACHINES, PEOPLE = "rejected.csv", "receipt.json", "receipt.html"
 COLUMNS = ("sheet", "line", "field", "label", "rule", "severity", "value", "message_vi", "message_en")
 SAMPLE_ROWS, SAMPLE_CHARACTERS, TOTALS_SHOWN = 50, 120, 100
 
-_BLOCK_ROWS = 100_000
+_BLOCK_BYTES = 16 << 20
 _NARROW = "\u202f"
 _SCHEMA = pa.schema([(name, pa.int64() if name == "line" else pa.string()) for name in COLUMNS])
 # A spreadsheet runs a cell that starts so, behind blanks and invisible characters too. Where its list separator is the
@@ -180,10 +180,11 @@ class _Seen:
         severities, rules = (block.column(name).dictionary_encode() for name in ("severity", "rule"))
         codes = severities.indices.to_numpy().astype(np.int64) * len(rules.dictionary) + rules.indices.to_numpy()
         for code, count in zip(*np.unique(codes, return_counts=True), strict=True):
-            severity, rule = severities.dictionary[int(code) // len(rules.dictionary)].as_py(), rules.dictionary[int(code) % len(rules.dictionary)].as_py()
-            self.counts[severity] += int(count)
-            kept = self.first.setdefault((severity, rule), [])
-            wanted = np.flatnonzero(codes == code)[: SAMPLE_ROWS - len(kept)] if len(kept) < SAMPLE_ROWS else []
+            severity, rule = divmod(int(code), len(rules.dictionary))
+            key = severities.dictionary[severity].as_py(), rules.dictionary[rule].as_py()
+            self.counts[key[0]] += int(count)
+            kept = self.first.setdefault(key, [])
+            wanted = np.flatnonzero(codes == code)[: SAMPLE_ROWS - len(kept)]
             kept += block.take(pa.array(wanted, pa.int64())).to_pylist()
 
     def sample(self, *, are_warnings: bool) -> list[dict[str, Any]]:
@@ -196,40 +197,38 @@ class _Seen:
 def _write_rejected(path: Path, receipt: Receipt, rejections: Iterable[pa.RecordBatch]) -> _Seen:
     """Write every rejection as CSV, values made harmless for spreadsheets."""
     seen = _Seen()
-    labels = {f.name: f.label for f in receipt.contract.fields} if receipt.contract else {}
-    names, texts = pa.array(list(labels), pa.string()), pa.array(list(labels.values()), pa.string())
     with _private_file(path) as file:
         file.write(b"\xef\xbb\xbf")  # without it Excel takes UTF-8 for the machine's old code page
         with pacsv.CSVWriter(file, _SCHEMA) as writer:
             for block in _blocks(rejections):
                 seen.add(block)
-                columns = {name: block.column(name) for name in block.schema.names}
-                columns["sheet"] = pa.repeat(pa.scalar(receipt.delivery.sheet, pa.string()), block.num_rows)
-                columns["label"] = texts.take(pc.index_in(block.column("field"), names))
-                written = [columns[name] if name == "line" else _harmless(columns[name]) for name in COLUMNS]
-                writer.write(pa.RecordBatch.from_arrays(written, schema=_SCHEMA))
+                writer.write(_as_written(receipt, block))
     flush(path)
     return seen
+
+
+def _as_written(receipt: Receipt, block: pa.RecordBatch) -> pa.RecordBatch:
+    fields = receipt.contract.fields if receipt.contract else ()
+    names, labels = pa.array([f.name for f in fields], pa.string()), pa.array([f.label for f in fields], pa.string())
+    columns = {name: block.column(name) for name in block.schema.names}
+    columns["sheet"] = pa.repeat(pa.scalar(receipt.delivery.sheet, pa.string()), block.num_rows)
+    columns["label"] = labels.take(pc.index_in(block.column("field"), names))
+    return pa.RecordBatch.from_arrays([columns[name] if name == "line" else _harmless(columns[name]) for name in COLUMNS], schema=_SCHEMA)
 
 
 def _blocks(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The same rows in blocks of bounded size, each in the order of its lines: rules come one after the other, often a row at a time."""
     waiting: list[pa.RecordBatch] = []
-    rows = 0
+    size = 0
     for batch in batches:
-        if batch.num_rows:
-            waiting.append(batch)
-            rows += batch.num_rows
-        if rows >= _BLOCK_ROWS:
-            yield _sorted(waiting)
-            waiting, rows = [], 0
+        waiting.append(batch)
+        size += batch.nbytes
+        if size >= _BLOCK_BYTES:
+            block = pa.Table.from_batches(waiting).sort_by("line")
+            waiting, size = [], 0
+            yield from block.to_batches()
     if waiting:
-        yield _sorted(waiting)
-
-
-def _sorted(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    block = pa.Table.from_batches(batches).combine_chunks()
-    return block.take(pc.array_sort_indices(block.column("line"))).combine_chunks().to_batches()[0]
+        yield from pa.Table.from_batches(waiting).sort_by("line").to_batches()
 
 
 def _harmless(texts: pa.Array) -> pa.Array:
@@ -243,6 +242,26 @@ def _harmless(texts: pa.Array) -> pa.Array:
 
 # ---------------------------------------------------------------- receipt.json
 
+OUTCOMES: Mapping[str, Message] = {
+    "received": Message("Đã nhận, chưa kiểm tra xong", "Received, not judged yet"),
+    "loaded": Message("Đã tiếp nhận và nạp", "Accepted and loaded"),
+    "loaded-in-part": Message("Đã nạp, có dòng bị từ chối", "Loaded, with rejected lines"),
+    "held": Message("Tạm giữ chờ xử lý", "Held for a decision"),
+    "returned": Message("Không chấp nhận, trả lại", "Not accepted, returned"),
+    "returned-unread": Message("Không chấp nhận, trả lại", "Not accepted, returned"),
+    "superseded": Message("Đã được thay thế", "Replaced"),
+}
+"""What became of a delivery, in words for its sender; what that means and what to do next stands in the page's template."""
+
+
+def _outcome(delivery: Delivery) -> str:
+    """The key in OUTCOMES. A sender need not know that the lake's file follows the rows by a moment."""
+    if delivery.state in ("loaded", "stored"):
+        return "loaded-in-part" if delivery.lines_rejected else "loaded"
+    if delivery.state == "returned" and not delivery.lines_read:
+        return "returned-unread"
+    return delivery.state
+
 
 def _facts(receipt: Receipt, seen: _Seen) -> dict[str, Any]:
     """All that a receipt says, but for values of rows."""
@@ -252,7 +271,7 @@ def _facts(receipt: Receipt, seen: _Seen) -> dict[str, Any]:
         "format": FORMAT,
         "delivery": delivery.delivery_id,
         "state": delivery.state,
-        "outcome": {"name": outcome, "vi": OUTCOMES[outcome].words.vi, "en": OUTCOMES[outcome].words.en},
+        "outcome": {"name": outcome, "vi": OUTCOMES[outcome].vi, "en": OUTCOMES[outcome].en},
         "sender": {"id": delivery.sender, "name": receipt.sender_name},
         "dataset": delivery.dataset,
         "contract": {"version": contract.version, "label": contract.label, "sha256": delivery.contract_sha256} if contract else None,
@@ -314,88 +333,11 @@ def _finite(value: float) -> float | None:
 # ---------------------------------------------------------------- receipt.html
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a delivery, in words for its sender: the verdict, what that means, and what to do next."""
-
-    icon: str
-    words: Message
-    meaning: Message
-    to_do: Message
-
-
-_SEND_AGAIN = Message("gửi lại cả tệp với cùng tên ({file}); đợt mới thay thế đợt này", "send the whole file again under the same name ({file}); it then takes the place of this one")  # fmt: skip
-OUTCOMES: Mapping[str, Outcome] = {
-    "received": Outcome(
-        "…",
-        Message("Đã nhận, chưa kiểm tra xong", "Received, not judged yet"),
-        Message("Tệp đã được lưu nguyên vẹn.", "The file is kept as it came."),
-        Message("Chưa phải làm gì; biên nhận này sẽ được viết lại khi kiểm tra xong.", "Nothing yet; this receipt will be rewritten when the file has been judged."),
-    ),
-    "loaded": Outcome(
-        "✓",
-        Message("Đã tiếp nhận và nạp", "Accepted and loaded"),
-        Message("Đã nạp tất cả {loaded} dòng.", "Lines loaded: {loaded}, all of them."),
-        Message(f"Không phải làm gì thêm. Nếu sau này thấy sai sót, hãy sửa tệp rồi {_SEND_AGAIN.vi}.", f"Nothing more. If you find a mistake later, mend the file and {_SEND_AGAIN.en}."),
-    ),
-    "loaded-in-part": Outcome(
-        "!",
-        Message("Đã nạp, có dòng bị từ chối", "Loaded, with rejected lines"),
-        Message("Đã nạp {loaded} dòng; {rejected} dòng bị từ chối nên chưa có trong kho dữ liệu.", "Lines loaded: {loaded}. Lines rejected, and so missing from the data: {rejected}."),
-        Message(
-            f"Sửa các dòng nêu dưới đây trong tệp gốc rồi {_SEND_AGAIN.vi}. Đừng gửi riêng các dòng đã sửa.",
-            f"Mend the lines named below in your original file and {_SEND_AGAIN.en}. Do not send the mended lines alone.",
-        ),
-    ),
-    "held": Outcome(
-        "‖",
-        Message("Tạm giữ chờ xử lý", "Held for a decision"),
-        Message("Chưa nạp dòng nào; số liệu đang có không thay đổi.", "Nothing has been loaded yet; the data held so far are unchanged."),
-        Message(
-            f"Chưa phải gửi lại: trung tâm sẽ xem xét, và biên nhận này sẽ được viết lại theo quyết định. Nếu thấy tệp thiếu hoặc sai, hãy sửa rồi {_SEND_AGAIN.vi}.",
-            f"No need to send again yet: the centre will decide, and this receipt will be rewritten. If the file turns out to be incomplete or wrong, mend it and {_SEND_AGAIN.en}.",
-        ),
-    ),
-    "returned": Outcome(
-        "✕",
-        Message("Không chấp nhận, trả lại", "Not accepted, returned"),
-        Message("Không nạp dòng nào; số liệu đang có không thay đổi.", "Nothing was loaded; the data held so far are unchanged."),
-        Message(f"Sửa các lỗi nêu dưới đây rồi {_SEND_AGAIN.vi}.", f"Mend what is named below and {_SEND_AGAIN.en}."),
-    ),
-    "returned-unread": Outcome(
-        "✕",
-        Message("Không chấp nhận, trả lại", "Not accepted, returned"),
-        Message("Không đọc được dòng nào của tệp; số liệu đang có không thay đổi.", "No line of the file was read; the data held so far are unchanged."),
-        Message("Sửa tệp hoặc tên tệp theo lý do trên rồi gửi lại cả tệp.", "Mend the file or its name as the reason above says and send the whole file again."),
-    ),
-    "superseded": Outcome(
-        "↻",
-        Message("Đã được thay thế", "Replaced"),
-        Message("Một đợt gửi mới hơn cho cùng kỳ đã thay thế đợt này.", "A newer delivery for the same period has taken the place of this one."),
-        Message("Không phải làm gì; hãy xem biên nhận của đợt mới hơn.", "Nothing; see the receipt of the newer delivery."),
-    ),
-}
-
-
-def _outcome(delivery: Delivery) -> str:
-    """The key in OUTCOMES. A sender need not know that the lake's file follows the rows by a moment."""
-    if delivery.state in ("loaded", "stored"):
-        return "loaded-in-part" if delivery.lines_rejected else "loaded"
-    if delivery.state == "returned" and not delivery.lines_read:
-        return "returned-unread"
-    return delivery.state
-
-
 def _page(receipt: Receipt, facts: Mapping[str, Any], seen: _Seen) -> str:
-    delivery, outcome = receipt.delivery, OUTCOMES[facts["outcome"]["name"]]
-    fills = {"loaded": _number(delivery.lines_loaded), "rejected": _number(delivery.lines_rejected), "file": delivery.file_name}
     totals = sorted(facts["reconciliation"], key=lambda total: bool(total["ties"]))
     by_rule = facts["rejections"]["by_rule"]
     return _template().render(
         facts,
-        icon=outcome.icon,
-        meaning=outcome.meaning.fill(**fills),
-        to_do=outcome.to_do.fill(**fills),
         period_words=_period_in_words(receipt),
         errors=[row for row in by_rule if row["severity"] != "warning"],
         warnings=[row for row in by_rule if row["severity"] == "warning"],
@@ -421,16 +363,24 @@ def _places(receipt: Receipt, rows: Iterable[Mapping[str, Any]]) -> list[dict[st
     groups: dict[tuple[str, str | None, str], dict[str, Any]] = {}
     for row in rows:
         rule, name, vi = key = row["rule"], row["field"], row["message_vi"]
-        new = {"place": order.get((rule, name), len(order)), "label": receipt.label(name), "field": name, "vi": vi, "en": row["message_en"], "rows": []}
+        new = {
+            "place": order.get((rule, name), len(order)),
+            "label": receipt.label(name),
+            "field": name,
+            "vi": vi,
+            "en": row["message_en"],
+            "rows": [],
+        }
         groups.setdefault(key, new)["rows"].append({"line": row["line"], "value": _shown(receipt, row)})
     return sorted(groups.values(), key=lambda group: int(group["place"]))
 
 
 def _shown(receipt: Receipt, row: Mapping[str, Any]) -> str | None:
     """A value for the page, shortened; None where there may be one that the ledger does not keep."""
-    known, value = receipt.field(row["field"]), row["value"]
-    if value is None:
+    known = receipt.field(row["field"])
+    if row["value"] is None:
         return None if known and known.is_restricted else ""
+    value = str(row["value"])
     return value if len(value) <= SAMPLE_CHARACTERS else value[:SAMPLE_CHARACTERS] + "…"
 
 

@@ -133,7 +133,7 @@ def _receive_and_deliver(site: Site, arrival: Arrival, only: Only, now: Callable
     found = attribute(arrival.path, arrival.sender, arrival.folder, site, now().date())
     if not only.takes(arrival, found):
         return
-    received = receive(arrival.path, arrival.path.name, arrival.sender, found, site, now())
+    received = receive(arrival.path, arrival.path.name, arrival.sender, found, site, now(), watch)
     watch.on_step("received")
     clear([arrival.path])
     watch.on_step("cleared")
@@ -164,7 +164,7 @@ def deliver_file(site: Site, path: Path, sender: str, dataset: str | None, perio
         check_migrated(connection, site.contracts)
     result = Result()
     found = attribute(path, sender, dataset, site, now.date(), period_text=period_for(site, dataset, path, sender, period))
-    received = receive(path, path.name, sender, found, site, now)
+    received = receive(path, path.name, sender, found, site, now, watch)
     watch.on_step("received")
     result.unchanged += received.unchanged
     for delivery in received.new:

@@ -115,20 +115,28 @@ class Lines:
     """Which lines are not data. Labels compare folded, `*` stands for anything; patterns are regular expressions.
 
     `total` and `subtotal` lines are declared totals: kept for reconciliation, never loaded. A subtotal speaks for the data
-    lines below it, up to the next one. `end` is where the table ends. `unassigned` lines belong to no province.
+    lines below it, up to the next one, and its label may be the value of a field of theirs (`subtotal_field`: a region, a
+    province whose districts follow). It is known by its first cell, by its label, or because it fills one cell only (`alone`). `end` is where the table ends; a pattern that takes nothing (`^$`) ends it at the first
+    blank line. `unassigned` lines belong to no province.
     """
 
     total: tuple[str, ...] = ()
     subtotal_first_cell: str | None = None
     subtotal_labels: tuple[str, ...] = ()
+    subtotal_alone: bool = False
+    subtotal_field: str | None = None
     skip: tuple[str, ...] = ()
     end: str | None = None
     unassigned: tuple[str, ...] = ()
 
     @property
+    def has_subtotals(self) -> bool:
+        return bool(self.subtotal_first_cell or self.subtotal_labels or self.subtotal_alone)
+
+    @property
     def are_plain(self) -> bool:
         """True when every line below the header is data."""
-        return not (self.total or self.subtotal_first_cell or self.subtotal_labels or self.skip or self.end or self.unassigned)
+        return not (self.total or self.has_subtotals or self.skip or self.end or self.unassigned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,23 +144,29 @@ class Unpivot:
     """Columns that are really values: `names` takes the header's text (a year, a province).
 
     Where a header has several levels, `pattern` finds the level that holds the name and the other levels say which field
-    the cell is; where nothing else is left, `values` takes the cell.
+    the cell is; where nothing else is left, `values` takes the cell. `beside` is a field whose cell is repeated left of
+    every such column (each ranking with its own list of provinces).
     """
 
     names: str
     values: str | None = None
     pattern: str | None = None
+    beside: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the table stands in its file. `header_lines` is None when it is to be found out (1 to 8 lines)."""
+    """Where the table stands in its file. `header_lines` is None when it is to be found out (1 to 8 lines).
+
+    An empty cell of a `fill_down` field takes the one above it.
+    """
 
     sheet: str | None = None
     anchor: str | None = None
     header_lines: int | None = None
     numbered: Literal["optional", "required", "never"] = "optional"
     ignore: tuple[str, ...] = ()
+    fill_down: tuple[str, ...] = ()
     records: str | None = None
     lines: Lines = Lines()
     numbers: Numbers = Numbers()
@@ -225,7 +239,7 @@ class Contract:
     layout: Layout = Layout()
     schedule: Schedule = Schedule()
     open_data: OpenData = OpenData("none")
-    reconciles: Reconciles | None = None
+    reconciles: tuple[Reconciles, ...] = ()
     frequency: str | None = None
     latency: str | None = None
 

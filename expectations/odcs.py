@@ -568,7 +568,7 @@ def _open_data(place: Cursor | None) -> OpenData:
     return cast(OpenData, _optional(place, read) or OpenData("none"))
 
 
-def _reconciles(place: Cursor | None, fields: tuple[Field, ...]) -> Reconciles | None:
+def _reconciles(place: Cursor | None, fields: tuple[Field, ...]) -> tuple[Reconciles, ...]:
     def read(p: Cursor) -> Reconciles:
         by, measures = p.find("by"), p.take("measures")
         for pairs in (by, measures):
@@ -577,12 +577,17 @@ def _reconciles(place: Cursor | None, fields: tuple[Field, ...]) -> Reconciles |
                     cast(Cursor, pairs).child(key).fault(f"không có trường «{key}».", f"there is no field '{key}'.")
         return Reconciles(p.take("dataset").text(), dict(by.must_be(dict)) if by else {}, dict(measures.must_be(dict)))
 
-    return cast("Reconciles | None", _optional(place, read))
+    if place is None:
+        return ()
+    return tuple(_optional(one, read) for one in (place.items() if isinstance(place.value, list) else [place]))
 
 
 def _layout(place: Cursor | None, fields: tuple[Field, ...]) -> Layout:
     def read(p: Cursor) -> Layout:
         sheet, header, ignore, records = p.find("sheet"), p.find("header"), p.find("ignore"), p.find("records")
+        filled = p.find("fill_down")
+        for item in filled.items() if filled else ():
+            _known(item, fields)
         anchor = count = numbered = None
         if header:
             header.must_be(dict)
@@ -596,8 +601,9 @@ def _layout(place: Cursor | None, fields: tuple[Field, ...]) -> Layout:
             header_lines=None if count is None or count.value == "auto" else count.value,
             numbered=numbered.one_of(("optional", "required", "never")) if numbered else "optional",  # type: ignore[arg-type]
             ignore=ignore.texts() if ignore else (),
+            fill_down=filled.texts() if filled else (),
             records=records.text() if records else None,
-            lines=_lines(p.find("lines")),
+            lines=_lines(p.find("lines"), fields),
             numbers=_numbers(p.find("numbers")),
             unpivot=_unpivot(p.find("unpivot"), fields),
         )
@@ -605,18 +611,24 @@ def _layout(place: Cursor | None, fields: tuple[Field, ...]) -> Layout:
     return cast(Layout, _optional(place, read) or Layout())
 
 
-def _lines(place: Cursor | None) -> Lines:
+def _lines(place: Cursor | None, fields: tuple[Field, ...]) -> Lines:
     def read(p: Cursor) -> Lines:
         subtotal, end = p.find("subtotal"), p.find("end")
-        first = labels = None
+        first = labels = titled = None
+        alone = False
         if subtotal:
             subtotal.must_be(dict)
-            first, labels = subtotal.find("first_cell"), subtotal.find("labels")
+            first, labels, titled = subtotal.find("first_cell"), subtotal.find("labels"), subtotal.find("field")
+            alone = _flag(subtotal, "alone")
+            if titled:
+                _known(titled, fields)
             subtotal.done()
         return Lines(
             total=_words(p, "total"),
             subtotal_first_cell=_regex(first) if first else None,
             subtotal_labels=labels.texts() if labels else (),
+            subtotal_alone=alone,
+            subtotal_field=titled.text() if titled else None,
             skip=_words(p, "skip"),
             end=_regex(end) if end else None,
             unassigned=_words(p, "unassigned"),
@@ -639,11 +651,11 @@ def _numbers(place: Cursor | None) -> Numbers:
 
 def _unpivot(place: Cursor | None, fields: tuple[Field, ...]) -> Unpivot | None:
     def read(p: Cursor) -> Unpivot:
-        names, values, pattern = p.take("names"), p.find("values"), p.find("pattern")
-        _known(names, fields)
-        if values:
-            _known(values, fields)
-        return Unpivot(names.text(), values.text() if values else None, _regex(pattern) if pattern else None)
+        names, values, pattern, beside = p.take("names"), p.find("values"), p.find("pattern"), p.find("beside")
+        for named in (names, values, beside):
+            if named:
+                _known(named, fields)
+        return Unpivot(names.text(), values.text() if values else None, _regex(pattern) if pattern else None, beside.text() if beside else None)
 
     return cast("Unpivot | None", _optional(place, read))
 
@@ -666,7 +678,7 @@ def _check_whole(contract: Contract, document: Cursor) -> None:
             "đơn vị trung ương gửi nhiều tỉnh: cần một trường «holds: province», hoặc «territory: none».",
             "a central body sends many provinces: one field needs 'holds: province', or the dataset 'territory: none'.",
         )
-    if UNASSIGNED == contract.dataset:
+    if contract.dataset == UNASSIGNED:
         document.fault("tên này dành riêng.", "this name is reserved.")
     sheet_says = contract.layout.sheet is not None and "{period" in contract.layout.sheet
     if not (sheet_says or contract.period_field or any(p.has_period for p in contract.file_names)):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 # U+00D0/U+00F0 (Eth) and U+0189 (African D) are what old fonts and keyboards leave where Đ is meant.
 _REPAIRED = str.maketrans({"Ð": "Đ", "ð": "đ", "Ɖ": "Đ", "ɖ": "đ", "\u00a0": " ", "\u2007": " ", "\u202f": " ", "\ufeff": "", "\u200b": ""})
@@ -20,6 +21,7 @@ def normalise(text: str) -> str:
     return unicodedata.normalize("NFC", text.translate(_REPAIRED)).strip()
 
 
+@lru_cache(maxsize=1 << 16)
 def fold(text: str) -> str:
     """The text in lower case, without accents, its words of letters and digits joined by one blank.
 

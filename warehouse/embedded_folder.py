@@ -76,7 +76,7 @@ class ClusterFolder:
         """Remove what a killed starter, server or removal left, under the start lock and when nobody lives."""
         for left in (*self.path.glob("*.new.*"), *self.path.parent.glob(self._gone_path.name)):
             shutil.rmtree(left)
-        pass
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     # Locks
 

@@ -261,9 +261,10 @@ def replace_reconciliations(connection: Connection, delivery: Delivery, rows: It
     """
     from sqlalchemy import text
 
-    connection.execute(text("DELETE FROM control.reconciliation WHERE delivery_id = :id"), {"id": delivery.delivery_id})
+    target = target or delivery.dataset
+    connection.execute(text("DELETE FROM control.reconciliation WHERE delivery_id = :id AND target = :target"), {"id": delivery.delivery_id, "target": target})
     values = [
-        {"id": delivery.delivery_id, "dataset": delivery.dataset, "period": delivery.period, "scope": r.scope, "target": target or delivery.dataset, "is_total": r.is_total, "measure": r.measure, "unit": r.unit}
+        {"id": delivery.delivery_id, "dataset": delivery.dataset, "period": delivery.period, "scope": r.scope, "target": target, "is_total": r.is_total, "measure": r.measure, "unit": r.unit}
         | {"line": r.line, "declared": r.declared, "computed": r.computed, "ties": r.ties}
         for r in rows
     ]

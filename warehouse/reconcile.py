@@ -9,7 +9,7 @@ import math
 from datetime import date
 from typing import TYPE_CHECKING
 
-from expectations.contract import Contract
+from expectations.contract import Contract, Reconciles
 from warehouse import ledger
 from warehouse.ledger import Reconciliation
 from warehouse.tables import quoted
@@ -20,15 +20,13 @@ if TYPE_CHECKING:
 _EXACT = 1e-9
 
 
-def across(connection: Connection, declaring: Contract, target: Contract, period: date) -> None:
+def across(connection: Connection, declaring: Contract, link: Reconciles, target: Contract, period: date) -> None:
     """Compare the declaring dataset's rows of a period with the target's sums, under the declaring deliveries' numbers.
 
     Does nothing while either side has no rows. The rows of a province that declares are compared with that province's.
     """
     from sqlalchemy import text
 
-    link = declaring.reconciles
-    assert link is not None
     shown = [
         d for d in ledger.all_shown(connection) if d.dataset == declaring.dataset and d.period == period
     ]

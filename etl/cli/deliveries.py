@@ -226,11 +226,10 @@ def delivery_facts(site: Site, delivery: Delivery) -> dict[str, Any]:
 
 
 def receipt_of(site: Site, delivery: Delivery) -> Path:
-    from etl.report import receipt_folder
+    """Where the delivery's receipt lies."""
+    from etl.deliver import receipt_folder
 
-    contract = site.contracts.get(delivery.dataset or "")
-    period = str(delivery.period_of(contract.periodicity)) if contract and delivery.period else None
-    return receipt_folder(site.settings.outbox, delivery, period)
+    return receipt_folder(site, delivery)
 
 
 def show_deliveries(site: Site, title: str, found: Sequence[Delivery], states: dict[int, str] | None = None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,22 +17,28 @@ import pyarrow.compute as pc
 
 from etl.read import Cells
 from etl.read.wording import Cell, cell_text
+from expectations.faults import Message
 
 Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 Places: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 
-_MOMENT = pa.timestamp("us")
-_EXACT = 2**53  # beyond it a double does not hold every whole number
+MOMENT = pa.timestamp("us")
+EXACT = 2**53
+"""Beyond it a double does not hold every whole number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stray:
-    """A row with another number of cells than the header. `after` counts the rows of its batch that stand above it."""
+    """A row that does not fit the header. `after` counts the rows of its batch that stand above it.
+
+    `message` says why, where it is not the number of its cells.
+    """
 
     line: int
     after: int
     cells: tuple[str, ...]
     text: str
+    message: Message | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +56,9 @@ def cells_of(values: Sequence[Cell]) -> Cells:
     texts = [None if v is None or v == "" else _as_text(v) for v in values] if kinds & {str, int} or kinds - _KNOWN else None
     number = moment = flag = None
     if kinds & {int, float}:
-        number = pa.array([float(v) if _is_number(v) else None for v in values], pa.float64())
+        number = pa.array([_number(v) for v in values], pa.float64())
     if kinds & {datetime, date}:
-        moment = pa.array([_moment(v) if isinstance(v, date) else None for v in values], _MOMENT)
+        moment = pa.array([_moment(v) if isinstance(v, date) else None for v in values], MOMENT)
     if bool in kinds:
         flag = pa.array([v if isinstance(v, bool) else None for v in values], pa.bool_())
     return Cells(pa.nulls(len(values), pa.string()) if texts is None else pa.array(texts, pa.string()), number, moment, flag)
@@ -64,21 +70,21 @@ _KNOWN = {str, int, float, bool, datetime, date, type(None)}
 def _as_text(value: Cell) -> str | None:
     if isinstance(value, str):
         return value
-    if type(value) not in _KNOWN or (isinstance(value, int) and abs(value) > _EXACT):
+    if type(value) not in _KNOWN or (isinstance(value, int) and abs(value) > EXACT):
         return cell_text(value)
     return None
 
 
-def _is_number(value: Cell) -> bool:
+def _number(value: Cell) -> float | None:
     if isinstance(value, float):
-        return not math.isnan(value)
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _EXACT
+        return None if math.isnan(value) else value
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= EXACT else None
 
 
 def _moment(value: date) -> datetime:
     if isinstance(value, datetime):
         return value.replace(tzinfo=None)
-    return datetime(value.year, value.month, value.day)
+    return datetime.combine(value, time.min)
 
 
 def written(cells: Cells) -> pa.Array:
@@ -91,6 +97,15 @@ def written(cells: Cells) -> pa.Array:
     if cells.flag is not None:
         texts = pc.coalesce(texts, cells.flag.cast(pa.string()))
     return texts
+
+
+def value_at(cells: Cells, place: int) -> Cell:
+    """The value of one cell; a blank text is none."""
+    for part in (cells.number, cells.moment, cells.flag, cells.text):
+        value: Cell = part[place].as_py() if part is not None else None
+        if value is not None and (not isinstance(value, str) or value.strip()):
+            return value
+    return None
 
 
 def _each(cells: Cells, change: Any) -> Cells:
@@ -116,11 +131,13 @@ def join(parts: Sequence[Cells]) -> Cells:
         found = [getattr(part, name) for part in parts]
         if all(part is None for part in found):
             return None
-        return pa.concat_arrays([pa.nulls(len(part.text), kind) if array is None else array for part, array in zip(parts, found, strict=True)])
+        return pa.concat_arrays(
+            [pa.nulls(len(part.text), kind) if array is None else array for part, array in zip(parts, found, strict=True)]
+        )
 
     text = one("text", pa.string())
     assert text is not None
-    return Cells(text, one("number", pa.float64()), one("moment", _MOMENT), one("flag", pa.bool_()))
+    return Cells(text, one("number", pa.float64()), one("moment", MOMENT), one("flag", pa.bool_()))
 
 
 def first_filled(columns: Sequence[Cells]) -> Cells:
@@ -137,12 +154,18 @@ def first_filled(columns: Sequence[Cells]) -> Cells:
     return take(join(columns), choice * count + np.arange(count))
 
 
+def mask_of(array: pa.Array) -> Mask:
+    """A truth-value array without nulls as a mask that may be changed."""
+    mask: Mask = array.to_numpy(zero_copy_only=False).copy()
+    return mask
+
+
 def blank(cells: Cells) -> Mask:
     """Where a cell holds nothing, or blanks only."""
-    empty = cells.text.is_null().to_numpy(zero_copy_only=False).copy()
+    empty = mask_of(cells.text.is_null())
     for part in (cells.number, cells.moment, cells.flag):
         if part is not None:
-            empty &= part.is_null().to_numpy(zero_copy_only=False)
+            empty &= mask_of(part.is_null())
     for place in np.flatnonzero(~empty & _may_be_blank(cells.text)):
         text = cells.text[int(place)].as_py()
         empty[place] = text is not None and not text.strip()
@@ -151,14 +174,17 @@ def blank(cells: Cells) -> Mask:
 
 def _may_be_blank(texts: pa.Array) -> Mask:
     """Texts that are empty or begin with a blank or a no-break space, found by their first byte."""
-    if texts.null_count == len(texts) or texts.buffers()[2] is None:
-        return texts.is_valid().to_numpy(zero_copy_only=False)
+    valid = mask_of(texts.is_valid())
+    if not valid.any() or texts.buffers()[2] is None:
+        return valid
     offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
     data = np.frombuffer(texts.buffers()[2], np.uint8)
-    lengths = np.diff(offsets)
-    first = data[np.minimum(offsets[:-1], len(data) - 1)] if len(data) else np.zeros(len(texts), np.uint8)
-    candidate = (first <= 32) | (first == 0xC2) | (first == 0xE2) | (first == 0xE3)  # where UTF-8 keeps its other blanks
-    return texts.is_valid().to_numpy(zero_copy_only=False) & ((lengths == 0) | candidate)
+    if not len(data):
+        return valid
+    first = data[np.minimum(offsets[:-1], len(data) - 1)]
+    is_candidate = (first <= 32) | (first == 0xC2) | (first == 0xE2) | (first == 0xE3)  # where UTF-8 keeps its other blanks
+    valid &= (np.diff(offsets) == 0) | is_candidate
+    return valid
 
 
 def all_blank(columns: Sequence[Cells]) -> Mask:

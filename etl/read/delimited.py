@@ -11,9 +11,8 @@ import io
 import re
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -24,7 +23,9 @@ import pyarrow.csv as pcsv
 from etl.read import Cells
 from etl.read.cells import Places, Rows, Stray
 from etl.read.grid import Grid
-from etl.read.header import HEAD_ROWS, MAX_HEADER_LINES, HeaderFinder, Heading, header_not_found
+from etl.read.header import MAX_HEADER_LINES, HeaderFinder
+from etl.read.header_faults import header_not_found
+from etl.read.heading import HEAD_ROWS, Heading
 from etl.read.source import Source, open_utf8
 from expectations.contract import Contract
 from expectations.faults import Message, SenderFault
@@ -33,6 +34,10 @@ SEPARATORS = ",;\t|"
 _BLOCK = 1 << 20  # measured: larger blocks read slower
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _BREAK = r"\r\n|\r|\n"
+_UNCLOSED = Message(
+    "Dấu ngoặc kép mở ở dòng này không được đóng đến hết tệp; tệp có thể bị cắt.",
+    "A quotation mark opened in this line is not closed until the file's end; the file may be cut off.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,7 @@ def open_delimited(source: Source, contract: Contract, batch_rows: int) -> Grid:
         raise header_not_found(contract, [head.rows for head in heads])
     head, heading = max(found, key=lambda pair: _credit(*pair))
     grid = Grid(heading, iter(()), encoding=source.encoding, repairs={} if source.is_utf8 else {"encoding": 1})
-    grid.rows = _Reader(source, head, heading, batch_rows, grid).rows()
+    grid.rows = _Reader(source, head, heading, heading.lines_for(batch_rows), grid).rows()
     return grid
 
 
@@ -106,7 +111,7 @@ class _Reader:
         rest = self._placed(None, is_last=True)
         last = held if held is not None else rest
         if held is not None and rest is not None:
-            shifted = tuple(Stray(s.line, len(held.lines), s.cells, s.text) for s in rest.strays)
+            shifted = tuple(replace(stray, after=len(held.lines)) for stray in rest.strays)
             last = Rows(held.cells, held.lines, (*held.strays, *shifted))
         if last is not None:
             yield self._without_torn_end(last)
@@ -157,7 +162,7 @@ class _Reader:
         self._invalid.append((row.number, row.actual_columns, row.text))
         return "skip"
 
-    def _unclosed(self, error: pa.ArrowInvalid) -> Exception:
+    def _unclosed(self, error: Exception) -> Exception:
         if "straddling" not in str(error):
             return error
         return SenderFault(
@@ -173,7 +178,7 @@ class _Reader:
     def _placed(self, batch: pa.RecordBatch | None, *, is_last: bool) -> Rows | None:
         """The batch with the physical line of each row, and the odd rows among it. The parser reports odd rows ahead of time."""
         count = batch.num_rows if batch is not None else 0
-        odd = []
+        odd: list[tuple[int, int, str]] = []
         while self._invalid and (is_last or self._invalid[0][0] < self._record + count + len(odd)):
             odd.append(self._invalid.popleft())
         if batch is None and not odd:
@@ -184,11 +189,12 @@ class _Reader:
         extra = np.zeros(count + len(odd), np.int64)
         for cells in columns:
             extra[records] += _line_breaks(cells.text)
-        for (number, _, text) in odd:
+        for number, _, text in odd:
             extra[number - self._record] += len(re.findall(_BREAK, text))
         lines = self._line + np.arange(len(extra)) + np.concatenate(([0], np.cumsum(extra)[:-1])) if len(extra) else extra
         strays = tuple(
-            Stray(int(lines[number - self._record]), int(after), self._cells(text), text) for (number, _, text), after in zip(odd, before, strict=True)
+            Stray(int(lines[number - self._record]), int(after), self._cells(text), text)
+            for (number, _, text), after in zip(odd, before, strict=True)
         )
         self._record += len(extra)
         self._line += len(extra) + int(extra.sum())
@@ -218,7 +224,7 @@ class _Reader:
             return rows
         self._grid.is_cut = True
         texts = [cells.text[-1].as_py() or "" for cells in rows.cells]
-        stray = Stray(int(rows.lines[-1]), len(rows.lines) - 1, tuple(texts), self._head.separator.join(texts))
+        stray = Stray(int(rows.lines[-1]), len(rows.lines) - 1, tuple(texts), self._head.separator.join(texts), _UNCLOSED)
         return Rows(tuple(Cells(cells.text.slice(0, len(rows.lines) - 1)) for cells in rows.cells), rows.lines[:-1], (*rows.strays, stray))
 
     def _tail(self, size: int) -> str:
@@ -248,13 +254,11 @@ def _skip(stream: BinaryIO, size: int) -> None:
 
 
 def _line_breaks(texts: pa.Array) -> Places:
-    """How many line breaks stand inside each cell; columns without any cost one look through their bytes."""
+    """How many line breaks stand inside each cell; a column without any costs one look at its smallest byte."""
     data = texts.buffers()[2]
-    none: Places = np.zeros(len(texts), np.int64)
-    if data is None or not (re.search(b"\n", memoryview(data)) or re.search(b"\r", memoryview(data))):
-        return none
-    counts = pc.fill_null(pc.count_substring_regex(texts, _BREAK), 0)
-    return counts.to_numpy(zero_copy_only=False).astype(np.int64)  # type: ignore[no-any-return]
+    if data is None or not data.size or np.frombuffer(data, np.uint8).min() > 13:
+        return np.zeros(len(texts), np.int64)
+    return np.asarray(pc.fill_null(pc.count_substring_regex(texts, _BREAK), 0), np.int64)
 
 
 def _is_open(text: str, separator: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from etl.read.cells import Rows
-from etl.read.header import Heading
+from etl.read.heading import Heading
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ Refuses: knowing what any heading means.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from etl.read.wording import Cell, cell_text
@@ -44,33 +44,37 @@ class Column:
         return text
 
 
-def columns_of(rows: Sequence[Sequence[Cell]], first: int, count: int, merges: Sequence[Merge]) -> list[Column]:
-    """The columns of the lines `first` to `first + count - 1` taken as a header, in their order."""
-    block = rows[first : first + count]
-    width = max((len(row) for row in block), default=0)
-    cover = {
+Cover = Mapping[tuple[int, int], Merge]
+
+
+def cover_of(merges: Sequence[Merge], height: int) -> Cover:
+    """Which merge covers a cell, for the first `height` lines."""
+    return {
         (line, place): merge
         for merge in merges
-        if merge.bottom >= first and merge.top < first + count
-        for line in range(max(merge.top, first), min(merge.bottom, first + count - 1) + 1)
-        for place in range(merge.left, min(merge.right, width - 1) + 1)
+        for line in range(merge.top, min(merge.bottom + 1, height))
+        for place in range(merge.left, min(merge.right, 1023) + 1)  # a title may be merged to the sheet's edge
     }
+
+
+def blocks_from(rows: Sequence[Sequence[Cell]], first: int, most: int, cover: Cover) -> Iterator[list[Column]]:
+    """The columns of the lines from `first` taken as a header: of one line, of two, and so on up to `most`."""
+    width = max((len(row) for row in rows[first : first + most]), default=0)
     levels: list[list[str]] = [[] for _ in range(width)]
     has_own = [False] * width
-    for line in range(first, first + count):
+    for line in range(first, min(first + most, len(rows))):
         _read_line(rows, line, cover, levels, has_own)
-    last = first + count - 1
-    columns: list[Column] = []
-    for place in range(width):
-        merge = cover.get((last, place))
-        if merge is not None and merge.left < place and columns:
-            columns[-1] = Column((*columns[-1].places, place), columns[-1].levels)
-        else:
-            columns.append(Column((place,), tuple(_without_repeats(levels[place])) if has_own[place] else ()))
-    return columns
+        columns: list[Column] = []
+        for place in range(max(len(row) for row in rows[first : line + 1])):
+            merge = cover.get((line, place))
+            if merge is not None and merge.left < place and columns:
+                columns[-1] = Column((*columns[-1].places, place), columns[-1].levels)
+            else:
+                columns.append(Column((place,), tuple(_without_repeats(levels[place])) if has_own[place] else ()))
+        yield columns
 
 
-def _read_line(rows: Sequence[Sequence[Cell]], line: int, cover: dict[tuple[int, int], Merge], levels: list[list[str]], has_own: list[bool]) -> None:
+def _read_line(rows: Sequence[Sequence[Cell]], line: int, cover: Cover, levels: list[list[str]], has_own: list[bool]) -> None:
     """Add one line's texts to the levels. A blank cell takes its left neighbour's text while its column has none of its own."""
     carried = ""
     for place in range(len(levels)):

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import IntEnum
 from typing import Any, TypeAlias
 
@@ -18,12 +19,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl.conform import parse_numbers
-from etl.read import BrokenLine, Cells, Declared
-from etl.read.cells import Mask, Rows, Stray, all_blank, first_text, written
-from etl.read.header import Columns, Heading
-from etl.read.wording import Labels, one_line
+from etl.read import BrokenLine, Declared
+from etl.read.cells import Mask, Rows, Stray, all_blank, blank, first_text, value_at
+from etl.read.heading import Columns, Heading
+from etl.read.periods import period_of
+from etl.read.wording import Cell, Labels, cell_text, one_line
 from expectations.contract import Contract, Field
 from expectations.faults import Message
+from expectations.period import Period
 from expectations.text import normalise
 
 
@@ -44,18 +47,28 @@ Kinds: TypeAlias = np.ndarray[Any, np.dtype[np.int8]]
 
 @dataclass(frozen=True, slots=True)
 class Sorted:
-    """What the rows of a grid are: `data` marks the data lines, `groups` and `is_unassigned` speak of all rows."""
+    """What the rows of a grid are: `data` marks the data lines, `groups` and `is_unassigned` speak of all rows.
+
+    `titles` are the labels of the subtotals so far, by the number of their group.
+    """
 
     data: Mask
     groups: np.ndarray[Any, np.dtype[np.int32]] | None = None
     is_unassigned: Mask | None = None
     broken: tuple[BrokenLine, ...] = ()
+    titles: Sequence[str] = ()
 
 
 class LineSorter:
-    """Sorts the rows of one table, in their order. `declared` grows as rows go by; after `has_ended` nothing is a line."""
+    """Sorts the rows of one table, in their order. `declared` grows as rows go by; after `has_ended` nothing is a line.
 
-    def __init__(self, contract: Contract, heading: Heading) -> None:
+    Where lines tell their period, only totals of `period` are declared; one that tells none (`takes_rest`) speaks for several
+    periods and comes without values.
+    """
+
+    def __init__(
+        self, contract: Contract, heading: Heading, declared: list[Declared], *, period: Period | None = None, takes_rest: bool = True
+    ) -> None:
         lines = contract.layout.lines
         self._contract, self._heading = contract, heading
         self._is_plain = lines.are_plain
@@ -70,21 +83,22 @@ class LineSorter:
         self._ends_at_blank = self._end is not None and self._end.fullmatch("") is not None
         self._label_places = _label_places(contract, heading)
         self._has_data = False
-        self._group = -1
-        self.declared: list[Declared] = []
+        self._titles: list[str] = []
+        self._period, self._takes_rest = period, takes_rest
+        self.declared = declared
         self.has_ended = False
 
     def sort(self, rows: Rows) -> Sorted:
         """What the next rows are."""
         is_blank = all_blank(rows.cells)
         if self._is_plain:
-            broken = tuple(self._broken(stray) for stray in rows.strays if any(cell.strip() for cell in stray.cells))
+            broken = tuple(self._broken(stray) for stray in rows.strays if stray.message or any(c.strip() for c in stray.cells))
             return Sorted(~is_blank, broken=broken)
         kinds = self._kinds(rows, is_blank)
         groups, broken = self._in_order(rows, kinds)
         data = (kinds == Kind.DATA) | (kinds == Kind.UNASSIGNED)
         self._has_data |= bool(data.any())
-        return Sorted(data, groups, kinds == Kind.UNASSIGNED, broken)
+        return Sorted(data, groups, kinds == Kind.UNASSIGNED, broken, self._titles)
 
     # ------------------------------------------------------------ what each line is
 
@@ -93,6 +107,9 @@ class LineSorter:
         if self._label_places:
             labels = first_text([rows.cells[place] for place in self._label_places])
             kinds = np.minimum(kinds, _over_distinct(labels, self._kind_of_label))
+        if self._contract.layout.lines.subtotal_alone:
+            filled = np.sum([~blank(cells) for cells in rows.cells], axis=0)
+            kinds[(filled == 1) & (kinds == Kind.DATA)] = Kind.SUBTOTAL
         kinds[is_blank] = Kind.BLANK
         if self._ends_at_blank:
             data = np.flatnonzero((kinds == Kind.DATA) | (kinds == Kind.UNASSIGNED))
@@ -112,29 +129,31 @@ class LineSorter:
         return self._kind_of_label(text)
 
     def _kind_of_stray(self, stray: Stray) -> Kind:
+        if stray.message is not None:
+            return Kind.DATA
         first = next((cell for cell in stray.cells if cell.strip()), None)
         if first is None:
             return Kind.END if self._ends_at_blank and self._has_data else Kind.BLANK
         label = next((stray.cells[place] for place in self._label_places if place < len(stray.cells)), "")
         kind = min(self._kind_of_first(first), self._kind_of_label(label))
+        if kind is Kind.DATA and self._contract.layout.lines.subtotal_alone and sum(bool(cell.strip()) for cell in stray.cells) == 1:
+            return Kind.SUBTOTAL
         return Kind.DATA if kind is Kind.UNASSIGNED else kind
 
     # ------------------------------------------------------------ in the order of the file
 
     def _in_order(self, rows: Rows, kinds: Kinds) -> tuple[np.ndarray[Any, np.dtype[np.int32]], tuple[BrokenLine, ...]]:
         """Declare totals, number the groups, find the end (behind which all rows become END), and name the broken lines."""
-        groups = np.full(len(kinds), self._group, np.int32)
+        groups = np.full(len(kinds), len(self._titles) - 1, np.int32)
         broken = []
         for place, kind, stray in self._events(rows, kinds):
             if kind is Kind.END:
                 self.has_ended = True
                 kinds[place:] = Kind.END
                 break
-            if kind is Kind.SUBTOTAL:
-                self._group += 1
-                groups[place:] = self._group
             if kind in (Kind.TOTAL, Kind.SUBTOTAL):
                 self._declare(kind, rows, place, stray)
+                groups[place:] = len(self._titles) - 1
             elif kind is Kind.DATA and stray is not None:
                 broken.append(self._broken(stray))
         return groups, tuple(broken)
@@ -158,36 +177,42 @@ class LineSorter:
             f"Dòng có {found} ô, tiêu đề có {expected} cột; kiểm tra dấu phân cách và dấu ngoặc kép.",
             f"The line has {found} cells, the header {expected} columns; check separators and quotation marks.",
         )
-        return BrokenLine(stray.line, stray.text[:200], message if found != expected else _UNCLOSED)
+        return BrokenLine(stray.line, stray.text[:200], stray.message or message)
 
     # ------------------------------------------------------------ totals
 
     def _declare(self, kind: Kind, rows: Rows, place: int, stray: Stray | None) -> None:
-        def cell(column: int) -> str | float | None:
-            if stray is not None:
-                return stray.cells[column] if column < len(stray.cells) else None
-            cells = rows.cells[column]
-            number = cells.number[place].as_py() if cells.number is not None else None
-            return number if number is not None else cells.text[place].as_py()
+        """Keep a total with its label and the numbers that can be read."""
 
-        def label() -> str:
+        def cell(columns: Columns) -> Cell:
             if stray is not None:
-                texts = [stray.cells[p] for p in self._label_places if p < len(stray.cells)] + list(stray.cells)
-            else:
-                one = [_row(rows.cells[p], place) for p in (*self._label_places, *range(len(rows.cells)))]
-                texts = [text for text in (written(cells)[0].as_py() for cells in one) if text]
-            return next((one_line(text) for text in texts if text.strip()), "")
+                return next((stray.cells[c] for c in columns if c < len(stray.cells) and stray.cells[c].strip()), None)
+            return next((value for c in columns if (value := value_at(rows.cells[c], place)) is not None), None)
 
+        every = (self._label_places, *((c,) for c in range(self._heading.width)))
+        label = next((text for columns in every if (text := one_line(cell_text(cell(columns))))), "")
+        if kind is Kind.SUBTOTAL:
+            self._titles.append(label)
         values = {}
         for field in self._contract.stored_fields:
-            parts = self._parts_of(field)
-            if field.type in ("integer", "number") and parts:
-                found = [self._number(next((c for c in map(cell, columns) if c not in (None, "")), None), field) for columns in parts]
-                filled = [value for value in found if value is not None]
-                if len(filled) == len(found):
-                    values[field.name] = math.fsum(filled)
+            parts = self._parts_of(field) if field.type in ("integer", "number") else []
+            found = [value for columns in parts if (value := self._number(cell(columns), field)) is not None]
+            if parts and len(found) == len(parts):
+                values[field.name] = math.fsum(found)
+        told = self._told_period(cell)
+        if self._period is not None:
+            if told != self._period and not (told is None and self._takes_rest):
+                return
+            values = values if told is not None else {}
         line = int(rows.lines[place]) if stray is None else stray.line
-        self.declared.append(Declared(line, label(), self._group if kind is Kind.SUBTOTAL else None, values))
+        self.declared.append(Declared(line, label, len(self._titles) - 1 if kind is Kind.SUBTOTAL else None, values))
+
+    def _told_period(self, cell: Callable[[Columns], Cell]) -> Period | None:
+        field, unpivot = self._contract.period_field, self._contract.layout.unpivot
+        if field is None or (unpivot is not None and unpivot.names == field.name):
+            return self._period  # the heading has told it
+        told = cell(self._heading.columns.get(field.name, ()))
+        return period_of(told, field, self._contract.periodicity) if isinstance(told, (str, float, datetime)) else None
 
     def _parts_of(self, field: Field) -> list[Columns]:
         """The columns that hold a field. Where headings are values, a total is the sum over them, if it is one at all."""
@@ -196,11 +221,11 @@ class LineSorter:
         parts = [named.columns for named in self._heading.named if named.field == field.name]
         return parts if len(parts) < 2 or (field.measure is not None and field.measure.additive) else []
 
-    def _number(self, cell: str | float | None, field: Field) -> float | None:
-        if cell is None or isinstance(cell, float):
+    def _number(self, cell: Cell, field: Field) -> float | None:
+        if isinstance(cell, float):
             return cell
         numbers = replace(self._contract.layout.numbers, footnote_marks=True)
-        text = normalise(cell)
+        text = normalise(cell_text(cell))
         if not text or text in numbers.missing:
             return None
         is_percent = field.measure is not None and field.measure.unit == "%"
@@ -209,23 +234,16 @@ class LineSorter:
         return value
 
 
-_UNCLOSED = Message(
-    "Dấu ngoặc kép mở ở dòng này không được đóng đến hết tệp; tệp có thể bị cắt.",
-    "A quotation mark opened in this line is not closed until the file's end; the file may be cut off.",
-)
-
-
 def _label_places(contract: Contract, heading: Heading) -> Columns:
     """The column that names a line: that of the province, else of the first text field."""
     order = [f for f in contract.fields if f.holds == "province"] + [f for f in contract.fields if f.type == "string" and f.holds is None]
-    return next((heading.columns[f.name] for f in order if f.name in heading.columns), ())
-
-
-def _row(cells: Cells, place: int) -> Cells:
-    return Cells(*(None if part is None else part.slice(place, 1) for part in (cells.text, cells.number, cells.moment, cells.flag)))
+    repeated = contract.layout.unpivot.beside if contract.layout.unpivot else None
+    places = {**heading.columns, **({repeated: heading.named[0].beside} if repeated and heading.named else {})}
+    return next((places[f.name] for f in order if f.name in places), ())
 
 
 def _over_distinct(texts: pa.Array, judge: Callable[[str], Kind]) -> Kinds:
     encoded = texts.dictionary_encode()
     kinds = np.array([*(judge(text) for text in encoded.dictionary.to_pylist()), Kind.DATA], np.int8)
-    return kinds[pc.fill_null(encoded.indices, len(kinds) - 1).to_numpy(zero_copy_only=False)]
+    found: Kinds = kinds[pc.fill_null(encoded.indices, len(kinds) - 1).to_numpy(zero_copy_only=False)]
+    return found

@@ -54,4 +54,3 @@ def periods_of(cells: Cells, field: Field, periodicity: Periodicity) -> np.ndarr
         codes = pc.fill_null(encoded.indices, len(distinct) - 1).to_numpy(zero_copy_only=False)
         found[filled] = distinct[codes[filled]]
     return found
-

@@ -26,8 +26,16 @@ Format = Literal["csv", "workbook", "json", "parquet"]
 
 _BLOCK = 1 << 20
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_KNOWN_KINDS = {b"%PDF": "PDF", b"\x1f\x8b": "gzip", b"Rar!": "RAR", b"7z\xbc\xaf": "7-Zip", b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"{\\rtf": "RTF"}
-_CONTROLS = bytes(range(9))
+_KNOWN_KINDS = {
+    b"%PDF": "PDF",
+    b"\x1f\x8b": "gzip",
+    b"Rar!": "RAR",
+    b"7z\xbc\xaf": "7-Zip",
+    b"\x89PNG": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"{\\rtf": "RTF",
+}
+_CONTROLS = [chr(code) for code in range(9)]
 _MARKUP = re.compile(rb"\s*<(!doctype|html|head|body|meta|table|style|script|div|\?xml|!--)", re.IGNORECASE)
 _STRAY_TONE = re.compile("(?<![aăâeêioôơuưyAĂÂEÊIOÔƠUƯY])[\u0300\u0301\u0303\u0309\u0323]")
 
@@ -73,7 +81,7 @@ def open_utf8(source: Source) -> BinaryIO:
         if stream.read(3) != codecs.BOM_UTF8:
             stream.seek(0)
         return stream
-    return cast(BinaryIO, io.BufferedReader(_Recoded(source), _BLOCK))  # type: ignore[type-var]  # a RawIOBase is what it takes
+    return cast(BinaryIO, io.BufferedReader(_Recoded(source), _BLOCK))
 
 
 # ---------------------------------------------------------------- text
@@ -108,11 +116,12 @@ def _encoding(file: Path, head: bytes) -> str:
             break
     else:
         encoding = _without_mark(head)
+    sample = head.decode(encoding, "ignore")
+    if sum(sample.count(control) for control in _CONTROLS) > len(sample) // 50:
+        raise _other_kind(file, None)
     if encoding != "utf-8":
         _decodes(file, encoding)
         return encoding
-    if len(head.translate(None, _CONTROLS)) < len(head) - len(head) // 50:
-        raise _other_kind(file, None)
     return encoding if _is_utf8(file) else _legacy(file)
 
 
@@ -250,7 +259,13 @@ def _fault(rule: str, vi: str, en: str, mend_vi: str, mend_en: str) -> SenderFau
 
 
 def _empty(file: Path) -> SenderFault:
-    return _fault("empty", f"Tệp «{file.name}» trống.", f"The file '{file.name}' is empty.", "Hãy xuất lại dữ liệu rồi gửi.", "Export the data again and send it.")
+    return _fault(
+        "empty",
+        f"Tệp «{file.name}» trống.",
+        f"The file '{file.name}' is empty.",
+        "Hãy xuất lại dữ liệu rồi gửi.",
+        "Export the data again and send it.",
+    )
 
 
 def _other_kind(file: Path, kind: str | None) -> SenderFault:

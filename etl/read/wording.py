@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from functools import lru_cache
+from itertools import pairwise
 from typing import TypeAlias
 
 from expectations.text import fold, normalise
@@ -19,6 +20,8 @@ Cell: TypeAlias = str | float | int | bool | datetime | date | time | None
 
 _MARKS = re.compile(r"\(\s*[\d%*†‡]+\s*\)|[*†‡¹²³⁰⁴-⁹]+\s*$")
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
+HALF = 4
+"""From this rank on, a reading may be half of a wrapped text."""
 _MOST_READINGS = 256  # of one column; only a glob can meet so many, and it is satisfied by the first ones
 
 
@@ -43,14 +46,19 @@ def without_marks(text: str) -> str:
 
 @lru_cache(maxsize=8192)
 def readings(text: str) -> tuple[tuple[str, int], ...]:
-    """All folded readings of a cell with their rank: 0 the whole text, 1 without marks, 2 and 3 the same for some of its lines.
+    """All folded readings of a cell with their rank: 0 the whole text, 1 without marks, 2 and 3 the same for one of its languages.
 
-    In a bilingual cell, wrapped or not, one language is a run of lines that begins at the top or ends at the bottom.
+    In a bilingual cell, wrapped or not, a language is a run of lines that begins at the top or ends at the bottom, one run in
+    ASCII and the other not. Other runs (4 and 5) are as likely a wrapped heading's half, which must not pass for the whole.
     """
     found: dict[str, int] = {}
     lines = [line for line in _LINE_BREAK.split(text) if line.strip()][:8]
-    parts = [(text, 0)] + [(run, 2) for k in range(1, len(lines)) for run in ("\n".join(lines[:k]), "\n".join(lines[k:]))]
-    for part, rank in parts:
+    parts = [(text, 0)]
+    for k in range(1, len(lines)):
+        top, bottom = "\n".join(lines[:k]), "\n".join(lines[k:])
+        rank = 2 if normalise(top).isascii() != normalise(bottom).isascii() else 4
+        parts += [(top, rank), (bottom, rank)]
+    for part, rank in sorted(parts, key=lambda pair: pair[1]):
         for variant, extra in ((part, 0), (without_marks(part), 1)):
             found.setdefault(fold(variant), rank + extra)
     return tuple(found.items())
@@ -83,7 +91,7 @@ def _glob(text: str) -> Wording:
     """`Tổng thu*` takes any continuation, `Tổng thu *` whole words only."""
     pieces = text.split("*")
     pattern = re.escape(fold(pieces[0]))
-    for left, right in zip(pieces, pieces[1:], strict=False):
+    for left, right in pairwise(pieces):
         is_left, is_right = _ends_with_word(left, -1), _ends_with_word(right, 0)
         has_left, has_right = bool(fold(left)), bool(fold(right))
         if has_left and not is_left and has_right and not is_right:
@@ -114,7 +122,7 @@ class Labels:
         return bool(self._exact or self._globs)
 
     def __contains__(self, text: str) -> bool:
-        return any(self.fits(reading) for reading, _ in readings(text))
+        return any(self.fits(reading) for reading, rank in readings(text) if rank < HALF)
 
     def fits(self, reading: str) -> bool:
         """Whether a folded reading is one of the wordings."""
@@ -134,7 +142,8 @@ class Fit:
 class Vocabulary:
     """The wordings of a contract's fields, looked up by the levels of a column's heading."""
 
-    def __init__(self, spellings: Iterable[tuple[str, Sequence[str]]]) -> None:
+    def __init__(self, spellings: Iterable[tuple[str, Sequence[str]]], *, takes_halves: bool = False) -> None:
+        self._takes_halves = takes_halves
         self._exact: dict[str, list[tuple[str, int]]] = {}
         self._globs: list[tuple[str, Wording]] = []
         self._tails: set[str] = set()
@@ -169,6 +178,8 @@ class Vocabulary:
             for tail, rank in ends.items():
                 for head, more in readings(levels[k]):
                     text = f"{head} {tail}".strip()
+                    if more >= HALF and not self._takes_halves:
+                        continue
                     if self._globs or text in self._tails:
                         grown[text] = min(grown.get(text, 9), max(rank, more))
             ends = dict(sorted(grown.items(), key=lambda item: item[1])[:_MOST_READINGS])

@@ -9,18 +9,19 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
+from html import unescape
 from itertools import islice
 from pathlib import Path
 from typing import cast
-from xml.etree import ElementTree
 
 import numpy as np
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, PasswordError, SheetTypeEnum, SheetVisibleEnum
 
-from etl.read import Part
 from etl.read.cells import Rows, cells_of
 from etl.read.grid import Grid
-from etl.read.header import HEAD_ROWS, MAX_HEADER_LINES, HeaderFinder, Heading, header_not_found
+from etl.read.header import MAX_HEADER_LINES, HeaderFinder
+from etl.read.header_faults import header_not_found
+from etl.read.heading import HEAD_ROWS, Heading
 from etl.read.levels import Merge
 from etl.read.source import damaged, protected
 from etl.read.wording import Cell, cell_text, one_line, without_marks
@@ -44,18 +45,18 @@ def sheet_periods(file: Path, contract: Contract) -> list[tuple[str, Period]]:
     return found
 
 
-def open_sheet(file: Path, contract: Contract, part: Part, batch_rows: int) -> Grid:
-    """The one sheet that holds the contract's table. Raises `SenderFault` when it is none or several."""
+def open_sheet(file: Path, contract: Contract, name: str | None, period: Period | None, batch_rows: int) -> Grid:
+    """The sheet of that name, or the one that holds the contract's table. Raises `SenderFault` when it is none or several."""
     _check_extent(file)
     workbook = _open(file)
     finder = HeaderFinder(contract)
-    names = [name for name in _visible(workbook) if _is_wanted(name, contract, part)]
+    names = [sheet for sheet in _visible(workbook) if (sheet == name if name else _is_wanted(sheet, contract, period))]
     if not names:
         raise _no_sheet(file, contract, _visible(workbook))
     found: list[tuple[CalamineSheet, Heading]] = []
     heads = []
-    for name in names:
-        sheet = _sheet(file, workbook, name)
+    for wanted in names:
+        sheet = _sheet(file, workbook, wanted)
         head = list(islice(_rows(sheet), 2 * HEAD_ROWS + MAX_HEADER_LINES))
         heads.append(head)
         heading = finder.find(head, range(1, len(head) + 1), _merges(sheet)) if head else None
@@ -68,7 +69,7 @@ def open_sheet(file: Path, contract: Contract, part: Part, batch_rows: int) -> G
     if len(whole) > 1:
         raise _several_sheets(file, [sheet.name for sheet, _ in whole])
     sheet, heading = whole[0]
-    return Grid(heading, _batches(sheet, heading, batch_rows), sheet=sheet.name)
+    return Grid(heading, _batches(sheet, heading, heading.lines_for(batch_rows)), sheet=sheet.name)
 
 
 # ---------------------------------------------------------------- the workbook
@@ -105,15 +106,13 @@ def _visible(workbook: CalamineWorkbook) -> list[str]:
     return [s.name for s in workbook.sheets_metadata if s.visible == SheetVisibleEnum.Visible and s.typ == SheetTypeEnum.WorkSheet]
 
 
-def _is_wanted(name: str, contract: Contract, part: Part) -> bool:
-    if part.sheet is not None:
-        return name == part.sheet
+def _is_wanted(sheet: str, contract: Contract, period: Period | None) -> bool:
     wanted = contract.layout.sheet
     if wanted is None:
         return True
     if "{period" in wanted:
-        return _period_of_sheet(name, contract) == part.period
-    return re.search(wanted, name.strip(), re.IGNORECASE) is not None
+        return _period_of_sheet(sheet, contract) == period
+    return re.search(wanted, sheet.strip(), re.IGNORECASE) is not None
 
 
 def _period_of_sheet(name: str, contract: Contract) -> Period | None:
@@ -207,7 +206,7 @@ def _check_extent(file: Path) -> None:
                     height, width = _extent(archive, part)
                     if height * width > MOST_CELLS:
                         raise _too_large(file, f"{_sheet_name(archive, part)}: {height} × {width}")
-    except (zipfile.BadZipFile, ElementTree.ParseError, EOFError, KeyError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, EOFError, KeyError, NotImplementedError) as error:
         raise damaged(file, str(error)) from error
 
 
@@ -231,12 +230,20 @@ def _column_number(letters: bytes) -> int:
     return number
 
 
+_ELEMENT = re.compile(rb"<(?:\w+:)?(?:sheet|Relationship)\s[^>]*>")
+_ATTRIBUTE = re.compile(rb'([\w:]+)="([^"]*)"')
+
+
 def _sheet_name(archive: zipfile.ZipFile, part: str) -> str:
     """The name of a sheet by its part, found through the workbook's relations."""
-    relations = ElementTree.fromstring(archive.read("xl/_rels/workbook.xml.rels"))
-    ids = {r.get("Id") for r in relations if (r.get("Target") or "").endswith(part.removeprefix("xl/"))}
-    sheets = [e for e in ElementTree.fromstring(archive.read("xl/workbook.xml")).iter() if e.tag.endswith("}sheet")]
-    return next((s.get("name") or part for s in sheets if ids & set(s.attrib.values())), part)
+
+    def elements(name: str) -> list[dict[bytes, bytes]]:
+        return [dict(_ATTRIBUTE.findall(element)) for element in _ELEMENT.findall(archive.read(name))]
+
+    target = part.removeprefix("xl/").encode()
+    ids = {e.get(b"Id") for e in elements("xl/_rels/workbook.xml.rels") if e.get(b"Target", b"").endswith(target)}
+    names = [e.get(b"name", b"") for e in elements("xl/workbook.xml") if ids & set(e.values())]
+    return unescape(names[0].decode()) if names else part
 
 
 # ---------------------------------------------------------------- faults

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from expectations.contract import Field, Numbers
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 DAY = 86_400
+EPOCH = date(1970, 1, 1).toordinal()
 _FORMAT = re.compile(r"yyyy|yy|MM|M|dd|d|HH|H|mm|ss|SSS|XXX|'(?P<quoted>[^']*)'|(?P<literal>.)")
 
 
@@ -85,3 +87,27 @@ def joined(parts: Sequence[Any], count: int) -> pa.Array:
     if not any(isinstance(part, pa.Array) for part in parts):
         return pa.array(["".join(part.as_py() for part in parts)], pa.string()).take(pa.array(np.zeros(count, np.int64)))
     return pc.binary_join_element_wise(*parts, "", null_handling="replace", null_replacement="")
+
+
+def write_day_that_is_none(form: str, year: int) -> str:
+    """The 31st of February in a format: readable by shape, yet no day."""
+    parts = {"yyyy": f"{year:04d}", "yy": f"{year % 100:02d}", "MM": "02", "M": "2", "dd": "31", "d": "31", "XXX": "Z", "SSS": "000"}
+    texts = []
+    for token in _FORMAT.finditer(form):
+        literal = token["literal"] if token["literal"] is not None else token["quoted"]
+        texts.append(literal if literal is not None else parts.get(token.group(), "08"))
+    return "".join(texts)
+
+
+def as_csv(texts: pa.Array) -> pa.Array:
+    """Cells of a CSV file: quoted where they hold a comma, a quotation mark or a line break, empty where missing."""
+    data = texts.buffers()[2]
+    if data is not None and any(mark in memoryview(data).tobytes() for mark in (b",", b'"', b"\n", b"\r")):
+        quoted = pc.binary_join_element_wise('"', pc.replace_substring(texts, '"', '""'), '"', "")
+        texts = pc.if_else(pc.match_substring_regex(texts, '[,"\r\n]'), quoted, texts)
+    return texts
+
+
+def csv_line(cells: Sequence[str]) -> str:
+    """One line of a CSV file, with its end, as `as_csv` would write it."""
+    return ",".join('"' + cell.replace('"', '""') + '"' if re.search('[,"\r\n]', cell) else cell for cell in cells) + "\n"

@@ -21,102 +21,28 @@ and may add `missing: 0.03` (share left empty) and `only_when: {field: f, in: [1
 In braces stand: {digits:4} random digits; {01..45} a number, with as many digits as the first one; {serial:04} the running
 number among the lines on which the rest of the text is the same; {province:system} the sender's code in a code system (its last
 one, or a predecessor's, where it has none on the day); a word of `lists`; another field, dates as in {received_on:%y%m%d}.
-Where the contract wants a check digit, the right one is put in.
+Where the contract wants a check digit, the right one is put in. A key repeats no earlier line's where it holds {serial}, the
+province, or a running text; otherwise the contract's author has to see to it.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date, datetime, timezone
+from collections.abc import Callable
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
-from zlib import crc32
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl.dates import parse_moments
-from etl.sampling.texts import DAY, Ints, joined, padded, random_digits, texts_of_bytes, write_moments
+from etl.sampling.patterns import Random, pattern_maker
+from etl.sampling.setting import Block, Made, Maker, Setting, holds
+from etl.sampling.texts import DAY, EPOCH, Ints, joined, texts_of_bytes, write_moments
 from expectations.contract import Condition, Contract, Field, Rule
-from expectations.document import Cursor, read_document, suggestion
-from expectations.faults import Message, SetupFault
-from expectations.period import Period
-from expectations.unique import hash_rows
-from warehouse.provinces import Registry
+from expectations.document import Cursor, parse_document, suggestion
 
-Mask = np.ndarray[Any, np.dtype[np.bool_]]
-
-EPOCH = date(1970, 1, 1).toordinal()
-CHECK_DIGIT = "expect_column_values_to_have_check_digit"
-_BRACES = re.compile(r"\{([^{}]*)\}")
-_RANGE = re.compile(r"(\d+)\.\.(\d+)")
-_SERIAL = re.compile(r"serial(?::0?(\d{1,2}))?")
-
-
-@dataclass(slots=True)
-class Made:
-    """One column of a block. `text` is null where the cell is empty; numbers are plain (no thousands mark, decimal point).
-
-    `moments` are seconds since 1970 of a date or timestamp, right where `text` is there; `entries` say which entry of the
-    field's `values` was taken.
-    """
-
-    text: pa.Array
-    moments: Ints | None = None
-    entries: Ints | None = None
-
-
-@dataclass(slots=True)
-class Block:
-    """Some lines in a row: the number of the first one, from 0, how many there are, and the columns made so far."""
-
-    first: int
-    count: int
-    made: dict[str, Made] = field(default_factory=dict)
-
-
-Maker = Callable[[Block], Made]
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """For whom and for when lines are invented. `province_id` is None for a body that sends all provinces at once."""
-
-    contract: Contract
-    registry: Registry
-    province_id: str | None
-    period: Period
-    seed: int
-
-    @property
-    def day(self) -> date:
-        return self.period.start if self.contract.as_of == "start" else self.period.end
-
-    def random(self, name: str) -> np.random.Generator:
-        """A stream of its own for each field, so that a new field leaves the values of the others as they were."""
-        place = f"{self.contract.dataset} {self.province_id} {self.period}"
-        return np.random.default_rng([self.seed, crc32(place.encode()), crc32(name.encode())])
-
-    def codes(self, code_list: str, place: Cursor) -> list[str]:
-        """The codes of a list that are valid on the day, in the province or in all."""
-        if code_list != "communes":
-            place.fault(f"không có danh mục mã «{code_list}».", f"there is no code list '{code_list}'.")
-        provinces = [self.province_id] if self.province_id else [p.province_id for p in self.registry.on(self.day)]
-        return sorted(code for province_id in provinces for code in self.registry.communes_on(self.day, province_id))
-
-    def province_code(self, system: str, place: Cursor) -> str:
-        """The sender's code in a code system: of the day, else its own last one, else that of a predecessor."""
-        if self.province_id is None:
-            place.fault("{province:…} chỉ dùng khi một tỉnh gửi.", "{province:…} has a meaning only where one province sends.")
-        for province_id in (self.province_id, *sorted(self.registry.predecessors(self.province_id))):
-            known = [c for c in self.registry.codes if c.code_system == system and c.province_id == province_id]
-            for code in sorted(known, key=lambda c: (c.valid_from <= self.day <= (c.valid_to or self.day), c.valid_from), reverse=True):
-                return code.code
-        place.fault(f"không có mã của {self.province_id} trong hệ mã «{system}».", f"{self.province_id} has no code in the code system '{system}'.")
+_CHECK_DIGIT = "expect_column_values_to_have_check_digit"
 
 
 def field_makers(setting: Setting) -> dict[str, Maker]:
@@ -125,10 +51,10 @@ def field_makers(setting: Setting) -> dict[str, Maker]:
     makers: dict[str, Maker] = {}
     needs: dict[str, set[str]] = {}
     for each in setting.contract.fields:
-        making = _Making(setting, each, setting.random(each.name))
+        recipe = _Recipe(setting, each, setting.random(each.name))
         sample, where = places[each.name]
-        makers[each.name] = _checked(making, making.sampled(sample) if sample else making.by_itself(where, None), where)
-        needs[each.name] = making.needs
+        makers[each.name] = _checked(recipe, recipe.sampled(sample) if sample else recipe.by_itself(where, None), where)
+        needs[each.name] = recipe.needs
     try:
         return {name: makers[name] for name in TopologicalSorter(needs).static_order()}
     except CycleError as error:
@@ -140,31 +66,17 @@ def field_makers(setting: Setting) -> dict[str, Maker]:
 def _places(contract: Contract) -> dict[str, tuple[Cursor | None, Cursor]]:
     """For each field its `sample` and itself, as places of the contract's file."""
     found: dict[str, tuple[Cursor | None, Cursor]] = {}
-    for place in read_document(contract.file).at(["schema", 0, "properties"]).items():
+    for place in parse_document(contract.text, contract.file).at(["schema", 0, "properties"]).items():
         listed = place.find("customProperties")
         samples = [item.take("value") for item in (listed.items() if listed else ()) if item.take("property").value == "sample"]
         found[place.take("name").text()] = (samples[0] if samples else None, place)
     return found
 
 
-def holds(conditions: Sequence[Condition], block: Block) -> Mask:
-    """For each line of the block whether all conditions hold."""
-    mask = np.ones(block.count, bool)
-    for condition in conditions:
-        text = block.made[condition.field].text
-        if condition.is_present is not None:
-            truth = text.is_valid() if condition.is_present else text.is_null()
-        else:
-            truth = pc.is_in(text, value_set=pa.array([str(v) for v in condition.values or ()], pa.string()))
-            truth = truth if condition.is_in else pc.invert(truth)
-        mask &= truth.to_numpy(zero_copy_only=False)
-    return mask
-
-
-class _Making:
+class _Recipe:
     """Makes the maker of one field and notes which other fields it needs."""
 
-    def __init__(self, setting: Setting, of: Field, random: np.random.Generator) -> None:
+    def __init__(self, setting: Setting, of: Field, random: Random) -> None:
         self.setting, self.of, self.random = setting, of, random
         self.needs: set[str] = set()
 
@@ -181,7 +93,7 @@ class _Making:
             "between": self._between,
             "by": self._by,
         }
-        named = [key for key in ways if place.has(key)]
+        named = [key for key in ways if place.find(key)]
         if len(named) > 1:
             place.fault(f"chỉ chọn một trong: {', '.join(named)}.", f"only one of these can be: {', '.join(named)}.")
         make = ways[named[0]](place) if named else self.by_itself(place, place.find("weights"))
@@ -234,7 +146,7 @@ class _Making:
         for word in lists_place.must_be(dict) if lists_place else ():
             assert lists_place is not None
             lists[word] = pa.array([_plain(item) for item in lists_place.child(word).items()], pa.string())
-        makers = [self._text(patterns, text, lists) for text in patterns.texts()]
+        makers = [pattern_maker(patterns, text, lists, self.setting, self.random, self.needs) for text in patterns.texts()]
         choose = _chooser(len(makers), place.find("weights"), self.random)
 
         def make(block: Block) -> Made:
@@ -242,50 +154,6 @@ class _Making:
             return Made(texts[0] if len(texts) == 1 else pc.choose(pa.array(choose(block.count)), *texts))
 
         return make
-
-    def _text(self, place: Cursor, text: str, lists: Mapping[str, pa.Array]) -> Callable[[Block], pa.Array]:
-        """What makes the texts of one pattern."""
-        parts: list[Callable[[Block], Any]] = []
-        serial: tuple[int, int] | None = None
-        for index, piece in enumerate(_BRACES.split(text)):
-            if index % 2 and (found := _SERIAL.fullmatch(piece)) and serial is None:
-                serial = len(parts), int(found[1] or 1)
-            elif index % 2:
-                parts.append(self._part(place, piece, lists))
-            elif piece:
-                parts.append(partial(_literal, pa.scalar(piece)))
-        counted: dict[int, int] = {}
-
-        def make(block: Block) -> pa.Array:
-            made = [part(block) for part in parts]
-            if serial is not None:
-                numbers = _running(hash_rows([joined(made, block.count)]), counted)
-                made.insert(serial[0], padded(numbers, serial[1]))
-            return joined(made, block.count)
-
-        return make
-
-    def _part(self, place: Cursor, piece: str, lists: Mapping[str, pa.Array]) -> Callable[[Block], Any]:
-        """What makes the part of a pattern that stands in braces."""
-        name, _, rest = piece.partition(":")
-        if piece in lists:
-            pool = lists[piece]
-            return lambda block: pool.take(pa.array(self.random.integers(0, len(pool), block.count)))
-        if name == "digits" and rest.isdecimal() and 0 < int(rest) <= 30:
-            return lambda block: random_digits(self.random, block.count, int(rest))
-        if found := _RANGE.fullmatch(piece):
-            low, high = int(found[1]), int(found[2])
-            if low > high or high - low > 100_000:
-                place.fault(f"khoảng «{piece}» không dùng được.", f"the range '{piece}' cannot be used.")
-            return lambda block: padded(self.random.integers(low, high + 1, block.count), len(found[1]))
-        if name == "province" and rest:
-            return partial(_literal, pa.scalar(self.setting.province_code(rest, place)))
-        fields = self.setting.contract.by_name
-        if name in fields and (not rest or fields[name].type in ("date", "timestamp")):
-            self.needs.add(name)
-            return partial(_other_field, name, rest)
-        vi, en = suggestion(name, [*lists, *fields, "digits", "province", "serial"])
-        place.fault(f"không hiểu {{{piece}}} trong mẫu.{vi}", f"{{{piece}}} in the pattern is not understood.{en}")
 
     def _after(self, place: Cursor) -> Maker:
         base, days, hours, within = place.take("after"), place.take("days"), place.find("hours"), place.find("within")
@@ -339,7 +207,7 @@ class _Making:
         """The maker that follows from the field's own examples, values, code list, type and limits."""
         of = self.of
         if of.holds == "province":
-            return self._provinces()
+            return self._provinces(place)
         if of.holds == "period":
             return lambda block: Made(joined([pa.scalar(str(self.setting.period))], block.count))
         if of.enum:
@@ -360,12 +228,11 @@ class _Making:
             case _:
                 return self._running_text(place)
 
-    def _provinces(self) -> Maker:
+    def _provinces(self, place: Cursor) -> Maker:
         """The province that sends, or all of them in turn, by name or in the contract's code system."""
         setting, system = self.setting, self.setting.contract.code_system
         provinces = [p for p in setting.registry.on(setting.day) if setting.province_id in (None, p.province_id)]
-        codes = {c.province_id: c.code for c in setting.registry.codes if c.code_system == system and c.valid_from <= setting.day <= (c.valid_to or setting.day)}
-        pool = pa.array([codes[p.province_id] if system else p.name for p in provinces], pa.string())
+        pool = pa.array([setting.code_of(p.province_id, system, place) if system else p.name for p in provinces], pa.string())
 
         def make(block: Block) -> Made:
             entries = np.arange(block.first, block.first + block.count) % len(pool)
@@ -449,12 +316,12 @@ class _Making:
         return Condition(name.text(), values=tuple(chosen.must_be(list)), is_in=inside is not None)
 
 
-def _checked(making: _Making, make: Maker, place: Cursor) -> Maker:
+def _checked(recipe: _Recipe, make: Maker, place: Cursor) -> Maker:
     """The maker, its dates known as moments and its check digits right."""
-    of = making.of
-    for rule in making.setting.contract.rules:
-        if rule.expectation == CHECK_DIGIT and rule.fields[0] == of.name:
-            making.needs |= {condition.field for condition in rule.when}
+    of = recipe.of
+    for rule in recipe.setting.contract.rules:
+        if rule.expectation == _CHECK_DIGIT and rule.fields[0] == of.name:
+            recipe.needs |= {condition.field for condition in rule.when}
             make = partial(_with_check_digit, make, rule)
     return partial(_with_moments, make, of, place) if of.type in ("date", "timestamp") else make
 
@@ -464,7 +331,10 @@ def _with_moments(make: Maker, of: Field, place: Cursor, block: Block) -> Made:
     if made.moments is None:
         moments, unreadable = parse_moments(made.text, of.formats)
         if unreadable.any():
-            place.fault(f"«sample» hoặc «examples» có ngày không theo dạng {of.formats[0]}.", f"'sample' or 'examples' hold a day not written {of.formats[0]}.")
+            place.fault(
+                f"«sample» hoặc «examples» có ngày không theo dạng {of.formats[0]}.",
+                f"'sample' or 'examples' hold a day not written {of.formats[0]}.",
+            )
         made.moments = pc.fill_null(moments.cast(pa.int64()), 0).to_numpy(zero_copy_only=False) // 1_000_000
     return made
 
@@ -491,31 +361,7 @@ def _with_check_digit(make: Maker, rule: Rule, block: Block) -> Made:
     return Made(pc.replace_with_mask(made.text, pa.array(mask), right), made.moments, made.entries)
 
 
-def _literal(text: Any, block: Block) -> Any:
-    return text
-
-
-def _other_field(name: str, form: str, block: Block) -> pa.Array:
-    made = block.made[name]
-    if not form or made.moments is None:
-        return made.text
-    distinct, places = np.unique(made.moments, return_inverse=True)
-    texts = [datetime.fromtimestamp(int(second), timezone.utc).strftime(form) for second in distinct]
-    return pc.if_else(made.text.is_valid(), pa.array(texts, pa.string()).take(pa.array(places)), pa.scalar(None, pa.string()))
-
-
-def _running(hashes: np.ndarray[Any, np.dtype[np.uint64]], counted: dict[int, int]) -> Ints:
-    """For each line its number among the equal lines so far, from 1; `counted` carries the numbers from block to block."""
-    distinct, places, counts = np.unique(hashes, return_inverse=True, return_counts=True)
-    order = np.argsort(places, kind="stable")
-    numbers = np.empty(len(hashes), np.int64)
-    numbers[order] = np.arange(len(hashes)) - np.repeat(np.cumsum(counts) - counts, counts)
-    before = np.array([counted.get(key, 0) for key in distinct.tolist()], np.int64)
-    counted.update(zip(distinct.tolist(), (before + counts).tolist(), strict=True))
-    return numbers + before[places] + 1
-
-
-def _chooser(count: int, weights: Cursor | None, random: np.random.Generator) -> Callable[[int], Ints]:
+def _chooser(count: int, weights: Cursor | None, random: Random) -> Callable[[int], Ints]:
     """What chooses among `count` things, equally or by weights."""
     if weights is None:
         return lambda lines: random.integers(0, count, lines)
@@ -559,20 +405,3 @@ def _longest(contract: Contract, of: Field) -> int | None:
     """The greatest length that a field's rules allow."""
     limits = [r.arguments.get("max_value") for r in contract.rules if r.fields == (of.name,) and "lengths_to_be_between" in r.expectation]
     return min((limit for limit in limits if limit is not None), default=None)
-
-
-def check_setting(setting: Setting) -> None:
-    """Raise `SetupFault` where nothing can be invented: a province that does not exist on the day, a layout that is no plain table."""
-    contract, province_id = setting.contract, setting.province_id
-    if province_id is not None and not setting.registry.is_valid(province_id, setting.day):
-        message = Message("Không có tỉnh {id} vào ngày {day}.", "There is no province {id} on {day}.")
-        raise SetupFault(message.fill(id=province_id, day=setting.day), rule="sample")
-    if province_id is None and not contract.is_central:
-        message = Message("{dataset}: mỗi tỉnh gửi một tệp; hãy nêu tỉnh.", "{dataset}: each province sends a file; name the province.")
-        raise SetupFault(message.fill(dataset=contract.dataset), rule="sample")
-    if contract.layout.unpivot or contract.layout.records:
-        message = Message(
-            "{file}: chỉ đặt ra được bảng thường, không có «unpivot» hay «records».",
-            "{file}: only a plain table can be invented, without 'unpivot' or 'records'.",
-        )
-        raise SetupFault(message.fill(file=contract.file), rule="sample")

@@ -174,7 +174,7 @@ def test_a_killed_server_is_not_reported_as_running(server: Server) -> None:
     assert server.status().state == "stopped"
 
 
-@pytest.mark.parametrize("moment", ["alive.lock", "data.new.*/global", "data", "data/postmaster.pid"])
+@pytest.mark.parametrize("moment", ["alive.lock", "data.new.*/global", "data/postmaster.pid"])
 def test_a_starter_killed_in_the_middle_leaves_a_home_that_starts(server: Server, tmp_path: Path, shelf: Path, moment: str) -> None:
     starter = run_python(f"{START}import time\ntime.sleep(60)", tmp_path, shelf)
     folder = server.status().data.parent
@@ -203,7 +203,7 @@ def test_a_recycled_pid_is_not_mistaken_for_the_server(server: Server) -> None:
         (data / "postmaster.pid").write_text(text)
         alive = ClusterFolder(data.parent, is_passable=IS_ROOT).lock_alive()  # as a process does that outlives its postmaster
         assert alive is not None
-        with pytest.raises(SetupFault, match="still runs after 0.1 seconds"):
+        with pytest.raises(SetupFault, match=r"still runs after 0\.1 seconds"):
             server.stop(timeout=0.1)
         os.close(alive)
         assert stranger.poll() is None
@@ -254,7 +254,7 @@ def test_connection_without_password_is_refused(running: Server) -> None:
     url = running.superuser_url()
     address = f"host=127.0.0.1 port={url.port} user={url.username} dbname={url.database}"
     for attempt in (address, f"{address} password=wrong"):
-        with pytest.raises(psycopg.OperationalError, match="no password supplied|password authentication failed"):
+        with pytest.raises(psycopg.OperationalError, match=r"no password supplied|password authentication failed"):
             psycopg.connect(attempt)
 
 
@@ -347,7 +347,7 @@ def test_data_of_another_major_version_are_refused_with_the_way_out(server: Serv
 
 def test_a_setting_that_the_server_refuses_is_named_with_the_log(make_server: Callable[..., Server]) -> None:
     server = make_server(max_connections="many")
-    with pytest.raises(SetupFault, match="max_connections.*start.log"):
+    with pytest.raises(SetupFault, match=r"max_connections.*start\.log"):
         server.start()
     assert server.status().state == "stopped"
 

@@ -1,0 +1,107 @@
+"""One real PostgreSQL for each worker of the suite, a fresh database and home for each test that asks for a `site`."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from etl.settings import Settings, read_settings
+from etl.site import Site
+from warehouse.embedded import TEST_SETTINGS, Server
+from warehouse.engine import Warehouse
+from warehouse.logins import ANALYST, SERVICE
+from warehouse.migrate import migrate, prepare_roles
+from warehouse.roles import ensure_login
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+NOW = datetime(2026, 11, 25, 3, 0, tzinfo=timezone.utc)
+_PASSWORD = "only-for-tests"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A private server without durability, removed at the end."""
+    running = Server(tmp_path_factory.mktemp("postgres"), settings=TEST_SETTINGS)
+    running.start()
+    yield running
+    running.destroy()
+
+
+class FixedLogins:
+    """Logins of a test's own database."""
+
+    def __init__(self, server: Server, database: str) -> None:
+        self._server, self._database = server, database
+        self.server = None
+
+    def prepare(self) -> None:
+        admin = Warehouse(self._server.superuser_url(self._database))
+        prepare_roles(admin)
+        with admin.engine.begin() as connection:
+            ensure_login(connection, SERVICE, _PASSWORD, ("ndc_owner", "ndc_loader"), inherits=False)
+            ensure_login(connection, ANALYST, _PASSWORD, ("ndc_centre",), inherits=True)
+        admin.dispose()
+
+    def pipeline(self) -> Warehouse:
+        return Warehouse(self._server.superuser_url(self._database).set(username=SERVICE, password=_PASSWORD))
+
+    def analyst_url(self) -> object:
+        return self._server.superuser_url(self._database).set(username=ANALYST, password=_PASSWORD)
+
+
+@pytest.fixture
+def new_database(server: Server) -> Iterator[Callable[[], str]]:
+    """Makes databases that are dropped after the test."""
+    made: list[str] = []
+
+    def make() -> str:
+        name = f"t{next(_numbers)}"
+        _as_superuser(server, f"CREATE DATABASE {name}")
+        made.append(name)
+        return name
+
+    yield make
+    for name in made:
+        _as_superuser(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _as_superuser(server: Server, sql: str) -> None:
+    import psycopg
+
+    with psycopg.connect(server.superuser_url("postgres").set(drivername="postgresql").render_as_string(hide_password=False), autocommit=True) as connection:
+        connection.execute(sql.encode())
+
+
+@pytest.fixture
+def new_site(server: Server, new_database: Callable[[], str], tmp_path: Path) -> Iterator[Callable[..., Site]]:
+    """Makes migrated installations: `new_site(contracts=folder, reference=folder)`."""
+    made: list[Site] = []
+
+    def make(contracts: Path | None = None, reference: Path | None = None, name: str = "home") -> Site:
+        settings = read_settings({"NDC_HOME": str(tmp_path / name)})
+        settings = replace(settings, contracts=contracts or settings.contracts, reference=reference or settings.reference, settle_seconds=0)
+        site = site_on(server, new_database(), settings)
+        site.logins.prepare()
+        migrate(site.warehouse, site.contracts, site.registry)
+        made.append(site)
+        return site
+
+    yield make
+    for site in made:
+        site.warehouse.dispose()
+
+
+def site_on(server: Server, database: str, settings: Settings) -> Site:
+    """An installation on a database of the test's server."""
+    site = Site(settings)
+    site.__dict__["logins"] = FixedLogins(server, database)
+    return site
+
+

@@ -1,0 +1,347 @@
+"""The way of a delivery keeps the invariants of the design: nothing lost, all or nothing, once, jurisdiction, isolation, traceable."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from etl.deliver import receipt_folder
+from etl.rebuild import rebuild
+from etl.run import Only, Progress, approve, check_file, reject, run
+from etl.site import Site
+from etl.store import Store
+from etl.verify import verify
+from etl.watch import Watch
+from expectations.faults import SetupFault
+from tests.conftest import NOW, site_on
+from tests.etl.conftest import CONTRACTS, HEADER, lines, put, run_all
+from tests.etl.snapshots import query, snapshot
+
+STEPS = ("archived", "received", "cleared", "judged", "staged", "loaded", "placed", "stored", "reported")
+FAULTY = lines(6) + "12,31/02/2020,many,95,A doctor whose name is far too long\n" + "1003,01/02/2020,7,10,X\n" + "2000,01/02/2020,7,10\n"
+
+
+def test_lines_read_are_lines_loaded_and_lines_rejected(site: Site) -> None:
+    put(site, "ha-noi/clinic/clinic_2025-05.csv", FAULTY)
+    (done,) = run_all(site).done
+    assert (done.state, done.lines_read, done.lines_loaded, done.lines_rejected) == ("stored", 9, 6, 3)
+    assert {r["line"] for r in query(site, "SELECT line FROM control.rejection WHERE severity = 'error'")} == {8, 9, 10}
+
+
+def test_every_row_leads_to_the_line_it_came_from(site: Site) -> None:
+    put(site, "ha-noi/clinic/clinic_2025-05.csv", FAULTY)
+    (done,) = run_all(site).done
+    rows = query(site, "SELECT line, clinic_code FROM national.clinic ORDER BY line")
+    archived = site.archive.read_bytes(done.archive_path).decode().splitlines()
+    assert all(archived[row["line"] - 1].startswith(row["clinic_code"]) for row in rows)
+    assert {r["delivery_id"] for r in query(site, "SELECT delivery_id FROM national.clinic")} == {done.delivery_id}
+
+
+def test_the_same_bytes_delivered_twice_change_nothing(site: Site) -> None:
+    put(site, "ha-noi/clinic/clinic_2025-05.csv", lines(5))
+    run_all(site)
+    before = snapshot(site)
+    put(site, "ha-noi/clinic/clinic_2025-05.csv", lines(5))
+    again = run_all(site)
+    assert (again.done, len(again.unchanged)) == ([], 1)
+    assert snapshot(site) == before
+
+
+def test_a_file_that_cannot_be_attributed_is_entered_once(site: Site) -> None:
+    for _ in range(2):
+        put(site, "ha-noi/clinic/whatever.csv", lines(5))
+        result = run_all(site)
+    assert len(result.unchanged) == 1
+    assert len(query(site, "SELECT FROM control.delivery")) == 1
+
+
+@pytest.mark.parametrize("dataset", ["clinic", "permit"])
+def test_a_corrected_delivery_replaces_its_partition_and_no_other(site: Site, dataset: str) -> None:
+    put(site, f"ha-noi/{dataset}/{dataset}_2025-05.csv", lines(5, visits=1))
+    put(site, f"ha-noi/{dataset}/{dataset}_2025-06.csv", lines(5, visits=2))
+    put(site, f"lao-cai/{dataset}/{dataset}_2025-05.csv", lines(5, visits=3))
+    run_all(site)
+    put(site, f"ha-noi/{dataset}/{dataset}_2025-05.csv", lines(6, visits=9))
+    (done,) = run_all(site).done
+    found = query(site, f"SELECT province_id, period::text, min(visits) AS low, count(*) AS n FROM national.{dataset} GROUP BY 1, 2 ORDER BY 1, 2")
+    assert [tuple(r.values()) for r in found] == [("ha-noi", "2025-05-01", 9, 6), ("ha-noi", "2025-06-01", 2, 5), ("lao-cai", "2025-05-01", 3, 5)]
+    states = query(site, "SELECT state FROM control.delivery WHERE delivery_id <> " + str(done.delivery_id))
+    assert sorted(r["state"] for r in states) == ["stored", "stored", "superseded"]
+    assert all(c.agrees for c in verify(site))
+
+
+def test_an_older_delivery_never_overwrites_a_newer_one(site: Site) -> None:
+    put(site, "ha-noi/clinic/clinic_2025-04.csv", lines(10))
+    put(site, "ha-noi/clinic/clinic_2025-05.csv", lines(2, visits=1))
+    (_, held) = run_all(site).done
+    assert held.state == "held"
+    put(site, "ha-noi/clinic/clinic_2025-05.csv", lines(10, visits=2))
+    run_all(site)
+    with pytest.raises(SetupFault, match="superseded"):
+        approve(site, held.delivery_id, by="x", reason="y", now=NOW)
+    assert query(site, "SELECT DISTINCT visits FROM national.clinic WHERE period = '2025-05-01'") == [{"visits": 2}]
+
+
+def test_a_province_cannot_write_rows_of_another(site: Site) -> None:
+    put(site, "ha-noi/clinic/clinic_lao-cai_2025-05.csv", lines(5))
+    put(site, "ha-noi/clinic/clinic_nowhere_2025-05.csv", lines(5))
+    result = run_all(site)
+    assert [d.state for d in result.done] == ["returned", "returned"]
+    assert query(site, "SELECT FROM national.clinic") == []
+
+
+def test_a_merged_province_delivers_for_its_predecessor_and_says_so(site: Site) -> None:
+    put(site, "gia-lai-2025/clinic/clinic_binh-dinh_2025-06.csv", lines(3))
+    put(site, "gia-lai-2025/clinic/clinic_2025-06.csv", lines(4))
+    put(site, "binh-dinh/clinic/clinic_2025-07.csv", lines(5))
+    states = {d.file_name: d for d in run_all(site).done}
+    assert states["clinic_binh-dinh_2025-06.csv"].state == "stored"
+    assert states["clinic_binh-dinh_2025-06.csv"].province_id == "binh-dinh"
+    assert "binh-dinh, gia-lai" in states["clinic_2025-06.csv"].reasons[0].message.en
+    assert states["clinic_2025-07.csv"].state == "returned"
+
+
+def test_one_bad_file_does_not_delay_another(site: Site) -> None:
+    put(site, "an-giang/clinic/clinic_2025-05.csv", b"\x00\xff\xfe garbage")
+    put(site, "ba-ria-vung-tau/clinic/clinic_2025-05.csv", "")
+    put(site, "nobody/clinic/clinic_2025-05.csv", lines(5))
+    put(site, "bac-giang/nothing/clinic_2025-05.csv", lines(5))
+    put(site, "bac-kan/clinic/clinic_2099-05.csv", lines(5))
+    put(site, "ha-noi/clinic/clinic_2025-05.csv", lines(5))
+    result = run_all(site)
+    assert {d.sender: d.state for d in result.done} == {
+        "an-giang": "returned",
+        "ba-ria-vung-tau": "returned",
+        "nobody": "returned",
+        "bac-giang": "returned",
+        "bac-kan": "returned",
+        "ha-noi": "stored",
+    }
+    assert result.trouble == []
+    for delivery in result.done:
+        folder = receipt_folder(site, delivery)
+        assert {p.name for p in folder.iterdir()} == {"receipt.json", "receipt.html", "rejected.csv"}
+        assert site.archive.exists(delivery.archive_path)
+
+
+def test_a_file_still_being_written_waits(site: Site) -> None:
+    put(site, "ha-noi/clinic/clinic_2025-05.csv.part", lines(5))
+    put(site, "ha-noi/clinic/.hidden.csv", lines(5))
+    put(site, "ha-noi/clinic/~$clinic_2025-05.xlsx", lines(5))
+    (site.settings.inbox / "ha-noi/clinic/clinic_2025-05.csv").mkdir()
+    result = run_all(site)
+    assert (result.done, result.waiting) == ([], ["ha-noi/clinic_2025-05.csv.part"])
+
+
+def test_a_link_out_of_the_inbox_is_not_followed(site: Site, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.csv"
+    secret.write_text(lines(5))
+    place = site.settings.inbox / "ha-noi/clinic"
+    place.mkdir(parents=True)
+    (place / "clinic_2025-05.csv").symlink_to(secret)
+    assert run_all(site).done == []
+
+
+def test_more_faults_than_tolerated_return_the_delivery_whole(site: Site) -> None:
+    put(site, "ha-noi/clinic/clinic_2025-05.csv", lines(1) + "x,y,z,1,2\n" * 3)
+    (done,) = run_all(site).done
+    assert (done.state, done.lines_read, done.lines_loaded, done.lines_rejected, done.lines_faulty) == ("returned", 4, 0, 4, 3)
+    assert done.reasons[0].rule == "tolerance"
+
+
+def test_a_missing_required_column_is_the_one_reason(site: Site) -> None:
+    put(site, "ha-noi/clinic/clinic_2025-05.csv", lines(5).replace("Lượt khám", "So luot"))
+    (done,) = run_all(site).done
+    assert (done.state, [r.rule for r in done.reasons]) == ("returned", ["header"])
+    assert query(site, "SELECT FROM control.rejection") == []
+
+
+def test_unusual_volume_is_held_and_a_person_decides(site: Site) -> None:
+    put(site, "ha-noi/clinic/clinic_2025-04.csv", lines(10))
+    put(site, "ha-noi/clinic/clinic_2025-05.csv", lines(3))
+    put(site, "ha-noi/clinic/clinic_2025-06.csv", lines(40))
+    _, small, large = run_all(site).done
+    assert [(d.state, d.reasons[0].rule) for d in (small, large)] == [("held", "volume")] * 2
+    assert (small.lines_read, small.lines_loaded, small.lines_waiting) == (3, 0, 3)
+    approved = approve(site, small.delivery_id, by="Lan", reason="nghỉ lễ", now=NOW)
+    rejected = reject(site, large.delivery_id, by="Minh", reason="gửi nhầm", now=NOW)
+    assert (approved.state, approved.lines_loaded, rejected.state, rejected.lines_rejected) == ("stored", 3, "returned", 40)
+    decided = query(site, "SELECT action, reason, decided_by FROM control.decision ORDER BY delivery_id")
+    assert [tuple(d.values()) for d in decided] == [("approve", "nghỉ lễ", "Lan"), ("reject", "gửi nhầm", "Minh")]
+
+
+def test_a_file_cut_in_the_middle_of_a_line_is_held(site: Site) -> None:
+    put(site, "ha-noi/clinic/clinic_2025-05.csv", lines(10)[:-9])
+    (done,) = run_all(site).done
+    assert (done.state, done.reasons[0].rule) == ("held", "cut")
+
+
+def test_a_file_without_lines_is_held(site: Site) -> None:
+    put(site, "ha-noi/clinic/clinic_2025-05.csv", HEADER)
+    (done,) = run_all(site).done
+    assert (done.state, done.reasons[0].rule) == ("held", "empty")
+
+
+def test_values_of_restricted_fields_are_in_the_receipt_and_nowhere_else(site: Site) -> None:
+    secret = "Nguyễn Thị Bí Mật Không Ai Được Biết"
+    put(site, "ha-noi/clinic/clinic_2025-05.csv", lines(3) + f"1999,01/02/2020,5,10,{secret}\n" + f"1998,01/02/2020,5,{secret}\n")
+    (done,) = run_all(site).done
+    folder = receipt_folder(site, done)
+    assert secret in (folder / "rejected.csv").read_text(encoding="utf-8-sig")
+    assert stat.S_IMODE((folder / "rejected.csv").stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert secret not in json.dumps(query(site, "SELECT * FROM control.rejection"), default=str)
+    assert secret not in json.dumps(query(site, "SELECT * FROM control.delivery"), default=str)
+    assert all(secret.encode() not in site.archive.read_bytes(n) for n in site.archive.names("_ledger"))
+
+
+def test_declared_totals_stand_beside_computed_ones(site: Site) -> None:
+    put(site, "bureau/harvest/harvest_2020.csv", "Tỉnh,Lúa\nCả nước,31\nHà Nội,10\nLào Cai,20.5\n")
+    (done,) = run_all(site).done
+    assert (done.lines_read, done.lines_loaded) == (2, 2)
+    (total,) = query(site, "SELECT scope, is_total, measure, declared, computed, difference, ties FROM control.reconciliation")
+    assert tuple(total.values()) == ("Cả nước", True, "rice_t", 31.0, 30.5, -0.5, False)
+
+
+def test_an_unknown_province_is_a_rejection_with_candidates(site: Site) -> None:
+    put(site, "bureau/harvest/harvest_2020.csv", "Tỉnh,Lúa\nHà Nôi I,10\nLào Cai,20.5\n")
+    (done,) = run_all(site).done
+    assert done.state == "returned"
+    (rejection,) = query(site, "SELECT rule, message_en FROM control.rejection")
+    assert rejection["rule"] == "province"
+    assert "Hà Nội" in rejection["message_en"]
+
+
+def test_the_lake_is_plain_hive_and_names_its_source(site: Site) -> None:
+    put(site, "ha-noi/clinic/clinic_2025-05.csv", lines(5))
+    (done,) = run_all(site).done
+    file = Path(site.lake.path("clinic/province_id=ha-noi/period=2025-05-01/part-0.parquet"))
+    table = pq.read_table(file, partitioning=None)
+    assert "province_id" not in table.column_names
+    assert json.loads(table.schema.metadata[b"ndc"])["source_sha256"] == done.sha256
+    import pandas as pd
+
+    whole = pd.read_parquet(site.lake.path("clinic"))
+    assert set(whole["province_id"]) == {"ha-noi"}
+
+
+def test_a_trial_stores_nothing_and_agrees_with_the_run(site: Site) -> None:
+    path = put(site, "ha-noi/clinic/clinic_2025-05.csv", FAULTY)
+    before = snapshot(site)
+    (trial,) = check_file(site, path, None, None, None, date(2026, 11, 25))
+    assert (trial.verdict.action, trial.judged and trial.judged.read, trial.judged and trial.judged.faulty) == ("load", 9, 3)
+    assert snapshot(site) == before
+    (done,) = run_all(site).done
+    assert (done.lines_read, done.lines_faulty) == (9, 3)
+
+
+def test_a_run_takes_only_what_is_asked_for(site: Site) -> None:
+    for sender in ("ha-noi", "lao-cai"):
+        for dataset in ("clinic", "permit"):
+            put(site, f"{sender}/{dataset}/{dataset}_2025-05.csv", lines(3))
+            put(site, f"{sender}/{dataset}/{dataset}_2025-06.csv", lines(3))
+    done = run_all(site, dataset="clinic", province="lao-cai", period="2025-06").done
+    assert [(d.dataset, d.sender, d.period) for d in done] == [("clinic", "lao-cai", date(2025, 6, 1))]
+    assert len(run_all(site, province="ha-noi").done) == 4
+
+
+# ---------------------------------------------------------------- crashes
+
+
+@pytest.mark.parametrize("dataset", ["clinic", "permit"])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_run_killed_after_any_step_is_finished_by_the_next(
+    new_site: Callable[..., Site], server: object, step: str, dataset: str
+) -> None:
+    undisturbed, killed = (new_site(contracts=CONTRACTS, name=name) for name in ("undisturbed", "killed"))
+    for one in (undisturbed, killed):
+        put(one, f"ha-noi/{dataset}/{dataset}_2025-05.csv", lines(4))
+        run_all(one)
+        put(one, f"ha-noi/{dataset}/{dataset}_2025-05.csv", FAULTY)
+        put(one, f"lao-cai/{dataset}/{dataset}_2025-05.csv", lines(3))
+    run_all(undisturbed)
+    _run_in_a_child_that_dies(killed, server, step)
+    run_all(killed)
+    assert snapshot(killed) == snapshot(undisturbed)
+    assert all(c.agrees for c in verify(killed))
+
+
+class _Killer(Progress):
+    def __init__(self, step: str) -> None:
+        self._step = step
+
+    def begin(self, name: str) -> Watch:
+        return Watch(on_step=lambda step: os.kill(os.getpid(), signal.SIGKILL) if step == self._step else None)
+
+
+def _run_in_a_child_that_dies(site: Site, server: object, step: str) -> None:
+    database = site.logins._database  # type: ignore[attr-defined]
+    site.warehouse.dispose()
+    child = os.fork()
+    if child == 0:
+        try:
+            own = site_on(server, database, site.settings)  # type: ignore[arg-type]
+            run(own, Only(), lambda: NOW, _Killer(step))
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status), f"the run ended before the step {step}"
+
+
+def test_a_lake_file_that_is_lost_before_it_takes_its_place_is_written_again(site: Site) -> None:
+    put(site, "ha-noi/clinic/clinic_2025-05.csv", lines(4))
+    (done,) = run_all(site).done
+    with site.warehouse.transaction() as connection:
+        from warehouse import ledger
+
+        ledger.mark(connection, done.delivery_id, "loaded")
+    site.lake.delete("clinic/province_id=ha-noi/period=2025-05-01/part-0.parquet")
+    run_all(site)
+    assert all(c.agrees for c in verify(site))
+
+
+# ---------------------------------------------------------------- verify and rebuild
+
+
+def test_verify_finds_a_changed_row_a_missing_file_and_a_stranger(site: Site) -> None:
+    for sender in ("ha-noi", "lao-cai", "son-la"):
+        put(site, f"{sender}/clinic/clinic_2025-05.csv", lines(3))
+    run_all(site)
+    assert [c.agrees for c in verify(site)] == [True, True, True]
+    query_changes = "INSERT INTO national.clinic SELECT province_id, period, delivery_id, line + 100, 'zzzz' FROM national.clinic WHERE province_id = 'ha-noi' AND line = 2 RETURNING line"
+    query(site, query_changes)
+    site.lake.delete("clinic/province_id=lao-cai/period=2025-05-01/part-0.parquet")
+    site.lake.put_bytes("clinic/province_id=son-la/period=2025-06-01/part-0.parquet", b"stranger")
+    differ = [c.partition for c in verify(site) if not c.agrees]
+    assert differ == ["clinic/ha-noi/2025-05-01", "clinic/lao-cai/2025-05-01", "clinic/province_id=son-la/period=2025-06-01/part-0.parquet"]
+
+
+def test_warehouse_and_lake_are_rebuilt_equal_from_archive_and_ledger(new_site: Callable[..., Site]) -> None:
+    original = new_site(contracts=CONTRACTS, name="original")
+    put(original, "ha-noi/clinic/clinic_2025-04.csv", lines(10))
+    put(original, "ha-noi/clinic/clinic_2025-05.csv", lines(3))
+    put(original, "ha-noi/clinic/clinic_2025-06.csv", lines(40))
+    put(original, "ha-noi/permit/permit_2025-06.csv", FAULTY)
+    put(original, "lao-cai/permit/nonsense.csv", "1,2\n3,4\n")
+    put(original, "bureau/harvest/harvest_2020.csv", "Tỉnh,Lúa\nCả nước,31\nHà Nội,10\n")
+    run_all(original)
+    put(original, "ha-noi/clinic/clinic_2025-04.csv", lines(11))
+    run_all(original)
+    held = query(original, "SELECT delivery_id FROM control.delivery WHERE state = 'held' ORDER BY 1")
+    approve(original, held[0]["delivery_id"], by="Lan", reason="ok", now=NOW)
+    rebuilt = new_site(contracts=CONTRACTS, name="rebuilt")
+    assert rebuild(rebuilt, Store(original.settings.archive), NOW) == 7
+    before, after = snapshot(original), snapshot(rebuilt)
+    before["inbox"] = after["inbox"] = []
+    assert after == before
+    assert all(c.agrees for c in verify(rebuilt))
+    with pytest.raises(SetupFault, match="empty home"):
+        rebuild(rebuilt, Store(original.settings.archive), NOW)

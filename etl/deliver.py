@@ -48,12 +48,11 @@ def deliver(site: Site, delivery: Delivery, now: datetime, *, is_approved: bool 
                     raise _NotLoaded(Verdict("return"), None)
                 stage = Stage(connection, dataset_table(contract), partition_of(contract, delivery))
                 judged, loaded, row_checksum = _judge_into(site, task, delivery, stage, watch)
+                stage.finish()
                 watch.on_step("judged")
                 verdict = decide(contract, _evidence(connection, contract, delivery, judged))
                 if verdict.action != "load" and not (is_approved and verdict.action == "hold"):
-                    stage.abandon()
                     raise _NotLoaded(verdict, judged)
-                stage.finish()
                 counts = Counts(judged.read, loaded, judged.read - loaded, 0, judged.faulty)
                 _write_down(connection, contract, delivery, judged)
                 ledger.record(
@@ -98,6 +97,10 @@ def finish(site: Site, delivery_id: int, now: datetime, *, watch: Watch = Watch(
         _reconcile_across(site, delivery)
     report(site, delivery_id, now)
     watch.on_step("reported")
+    with site.warehouse.transaction() as connection:
+        replaced = ledger.unreported_predecessors(connection, delivery)
+    for older in replaced:
+        report(site, older, now)
     with site.warehouse.transaction() as connection:
         return ledger.get(connection, delivery_id)
 

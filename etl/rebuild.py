@@ -39,7 +39,7 @@ def rebuild(site: Site, source: Store, now: datetime, on_each: Callable[[int, in
     for done, entry in enumerate(entries):
         _rebuild_one(site, source, entry, now)
         on_each(done + 1, len(entries))
-    with site.warehouse.transaction() as connection:
+    with site.warehouse.transaction("ndc_owner") as connection:
         ledger.continue_numbers(connection)
     return len(entries)
 

@@ -375,6 +375,20 @@ def shown(connection: Connection, dataset: str, province_id: str | None, period:
     return found[0] if found else None
 
 
+def unreported_predecessors(connection: Connection, delivery: Delivery) -> list[int]:
+    """Superseded deliveries of the same partition whose senders do not know yet."""
+    if delivery.dataset is None or delivery.period is None:
+        return []
+    found = _select(
+        connection,
+        f"WHERE {_SAME_PARTITION} AND state = 'superseded' AND reported_at IS NULL ORDER BY delivery_id",
+        dataset=delivery.dataset,
+        province=delivery.province_id,
+        period=delivery.period,
+    )
+    return [d.delivery_id for d in found]
+
+
 def all_shown(connection: Connection) -> list[Delivery]:
     """The deliveries whose rows the warehouse shows, one for each partition."""
     return _select(connection, "WHERE state IN ('loaded', 'stored') ORDER BY dataset, period, province_id")

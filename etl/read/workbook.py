@@ -54,18 +54,25 @@ def open_sheet(file: Path, contract: Contract, name: str | None, period: Period 
     if not names:
         raise _no_sheet(file, contract, _visible(workbook))
     found: list[tuple[CalamineSheet, Heading]] = []
-    heads = []
+    heads: list[list[Row]] = []
+    faults: list[SenderFault] = []
     for wanted in names:
         sheet = _sheet(file, workbook, wanted)
-        head = list(islice(_rows(sheet), 2 * HEAD_ROWS + MAX_HEADER_LINES))
-        heads.append(head)
-        heading = finder.find(head, range(1, len(head) + 1), _merges(sheet)) if head else None
+        heads.append(list(islice(_rows(sheet), 2 * HEAD_ROWS + MAX_HEADER_LINES)))
+        try:
+            heading = finder.find(heads[-1], range(1, len(heads[-1]) + 1), _merges(sheet))
+        except SenderFault as fault:  # of another table, perhaps
+            faults.append(fault)
+            continue
         if heading is not None:
             found.append((sheet, heading))
-    if not found:
-        raise header_not_found(contract, heads, f"«{names[0]}»" if len(names) == 1 else "")
     required = {f.name for f in contract.fields if f.required}
-    whole = [pair for pair in found if not required & set(pair[1].header.missing)] or found
+    whole = [pair for pair in found if not required & set(pair[1].header.missing)]
+    if not whole and faults:
+        raise faults[0]
+    whole = whole or found
+    if not whole:
+        raise header_not_found(contract, heads, f"«{names[0]}»" if len(names) == 1 else "")
     if len(whole) > 1:
         raise _several_sheets(file, [sheet.name for sheet, _ in whole])
     sheet, heading = whole[0]

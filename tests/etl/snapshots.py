@@ -52,3 +52,14 @@ def receipts(site: Site) -> dict[str, Any]:
         elif file.name == "rejected.csv":
             found[str(file.relative_to(site.settings.outbox))] = file.read_text(encoding="utf-8-sig")
     return found
+
+
+def assert_equal(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """Part by part, so that a failure shows the part."""
+    for part in one:
+        if isinstance(one[part], dict):
+            assert one[part].keys() == other[part].keys(), part
+            for key in one[part]:
+                assert one[part][key] == other[part][key], (part, key)
+        else:
+            assert one[part] == other[part], part

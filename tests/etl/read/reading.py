@@ -54,9 +54,15 @@ def contract_of(folder: Path, *fields: dict[str, Any], periodicity: str = "year"
             *([{"property": "layout", "value": layout}] if layout else []),
         ],
     }
-    file = folder / "things.odcs.yaml"
-    file.write_text(yaml.safe_dump(document, allow_unicode=True), encoding="utf-8")
-    return load_contract(file)
+    written = yaml.safe_dump(document, allow_unicode=True)
+    if written not in _LOADED:
+        file = folder / "things.odcs.yaml"
+        file.write_text(written, encoding="utf-8")
+        _LOADED[written] = load_contract(file)
+    return _LOADED[written]
+
+
+_LOADED: dict[str, Contract] = {}  # Hypothesis asks for one contract again and again
 
 
 def named_contract(name: str) -> Contract:

@@ -67,10 +67,9 @@ def _rebuild_one(site: Site, source: Store, entry: Entry, now: datetime) -> None
                 ),
                 rule="rebuilt-differently",
             )
-        return
     with site.warehouse.transaction() as connection:
         ledger.restore(connection, was)
-    if contract and was.lines_read:
+    if contract and was.lines_read and was.state not in ("loaded", "stored"):
         _rejections_again(then, contract, entry)
     report(then, was.delivery_id, now)
 

@@ -110,11 +110,14 @@ def write_sample(
     check_setting(setting)
     sampler = _Sampler(setting, fault_share)
     part = out.with_name(f".{out.name}.part")
-    with part.open("wb") as file:
-        file.write(csv_line([f.label for f in contract.fields]).encode())
-        for block in _blocks(rows):
-            file.write(sampler.text(block))
-    part.replace(out)
+    try:
+        with part.open("wb") as file:
+            file.write(csv_line([f.label for f in contract.fields]).encode())
+            for block in _blocks(rows):
+                file.write(sampler.text(block))
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
     result = SampleTruth(rows, tuple(sampler.planted))
     if truth:
         out.with_name(f"{out.name}.truth.json").write_text(result.as_json(), encoding="utf-8")

@@ -117,7 +117,7 @@ class Lines:
     `total` and `subtotal` lines are declared totals: kept for reconciliation, never loaded. A subtotal speaks for the data
     lines below it, up to the next one, and its label may be the value of a field of theirs (`subtotal_field`: a region, a
     province whose districts follow). It is known by its first cell, by its label, or because it fills one cell only (`alone`). `end` is where the table ends; a pattern that takes nothing (`^$`) ends it at the first
-    blank line. `unassigned` lines belong to no province.
+    blank line. `unassigned` lines belong to no province; their labels may stand in any text field.
     """
 
     total: tuple[str, ...] = ()

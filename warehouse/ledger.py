@@ -294,7 +294,7 @@ def restore(connection: Connection, delivery: Delivery) -> None:
     record(
         connection,
         delivery.delivery_id,
-        delivery.state,
+        "stored" if delivery.state == "loaded" else delivery.state,
         counts=Counts(*(n or 0 for n in numbers)) if delivery.lines_read is not None else None,
         reasons=delivery.reasons,
         notices=delivery.notices,

@@ -56,9 +56,15 @@ def open_delimited(source: Source, contract: Contract, batch_rows: int) -> Grid:
         text = stream.read(_BLOCK).decode("utf-8", "ignore")
     finder = HeaderFinder(contract)
     heads = [_read_head(text, separator) for separator in SEPARATORS]
-    found = [(head, heading) for head in heads if (heading := finder.find(head.rows, head.lines)) is not None]
+    found: list[tuple[_Head, Heading]] = []
+    faults: list[SenderFault] = []
+    for one in heads:
+        try:
+            found += [(one, heading) for heading in [finder.find(one.rows, one.lines)] if heading is not None]
+        except SenderFault as fault:  # under another separator the same bytes may be a sound header
+            faults.append(fault)
     if not found:
-        raise header_not_found(contract, [head.rows for head in heads])
+        raise faults[0] if faults else header_not_found(contract, [one.rows for one in heads])
     head, heading = max(found, key=lambda pair: _credit(*pair))
     grid = Grid(heading, iter(()), encoding=source.encoding, repairs={} if source.is_utf8 else {"encoding": 1})
     grid.rows = _Reader(source, head, heading, heading.lines_for(batch_rows), grid).rows()

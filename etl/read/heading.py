@@ -60,8 +60,8 @@ def is_numbering(texts: Sequence[str]) -> bool:
         return False
     numbers = [int(match[1]) for match in matches if match[1]]
     letters = [match[2].upper() for match in matches if match[2]]
-    has_letters_first = all(match[2] for match in matches[: len(letters)])
-    if not has_letters_first or len(set(letters)) < len(letters) or numbers != list(range(1, len(numbers) + 1)):
+    has_letters_first = all(match[2] for match in matches[: len(letters)]) and letters == sorted(set(letters))
+    if not has_letters_first or (letters and letters[0] != "A") or numbers != list(range(1, len(numbers) + 1)):
         return False
     has_sign = bool(letters) or any("=" in text or "(" in text for text in texts)
     return len(numbers) >= (2 if has_sign else 5)

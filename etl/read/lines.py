@@ -72,16 +72,19 @@ class LineSorter:
         lines = contract.layout.lines
         self._contract, self._heading = contract, heading
         self._is_plain = lines.are_plain
+        self._unassigned = Labels(lines.unassigned)
         self._labels = [
             (Kind.TOTAL, Labels(lines.total)),
             (Kind.SUBTOTAL, Labels(lines.subtotal_labels)),
             (Kind.SKIP, Labels(lines.skip)),
-            (Kind.UNASSIGNED, Labels(lines.unassigned)),
+            (Kind.UNASSIGNED, self._unassigned),
         ]
         self._subtotal = re.compile(lines.subtotal_first_cell) if lines.subtotal_first_cell else None
         self._end = re.compile(lines.end, re.IGNORECASE) if lines.end else None
         self._ends_at_blank = self._end is not None and self._end.fullmatch("") is not None
         self._label_places = _label_places(contract, heading)
+        texts = [f.name for f in contract.fields if f.type == "string" and f.name in heading.columns] if self._unassigned else []
+        self._text_places = [heading.columns[name] for name in texts]
         self._has_data = False
         self._titles: list[str] = []
         self._period, self._takes_rest = period, takes_rest
@@ -107,6 +110,9 @@ class LineSorter:
         if self._label_places:
             labels = first_text([rows.cells[place] for place in self._label_places])
             kinds = np.minimum(kinds, _over_distinct(labels, self._kind_of_label))
+        for places in self._text_places:
+            texts = first_text([rows.cells[place] for place in places])
+            kinds = np.minimum(kinds, _over_distinct(texts, lambda text: Kind.UNASSIGNED if text in self._unassigned else Kind.DATA))
         if self._contract.layout.lines.subtotal_alone:
             filled = np.sum([~blank(cells) for cells in rows.cells], axis=0)
             kinds[(filled == 1) & (kinds == Kind.DATA)] = Kind.SUBTOTAL

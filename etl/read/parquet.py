@@ -48,13 +48,17 @@ def _titles(field: pa.Field) -> Iterator[tuple[str, ...]]:
 def _batches(file: Path, reader: pq.ParquetFile, batch_rows: int) -> Iterator[Rows]:
     line = 1
     with reader:
-        try:
-            for batch in reader.iter_batches(batch_size=batch_rows):
-                columns = [leaf for array in batch.columns for leaf in _leaves(array)]
-                yield Rows(tuple(cells_of_array(array) for array in columns), np.arange(line, line + batch.num_rows))
-                line += batch.num_rows
-        except (pa.ArrowInvalid, OSError) as error:
-            raise damaged(file, f"row {line}: {error}") from error
+        batches = reader.iter_batches(batch_size=batch_rows)
+        while True:
+            try:
+                batch = next(batches, None)
+            except (pa.ArrowInvalid, OSError) as error:
+                raise damaged(file, f"row {line}: {error}") from error
+            if batch is None:
+                return
+            columns = [leaf for array in batch.columns for leaf in _leaves(array)]
+            yield Rows(tuple(cells_of_array(array) for array in columns), np.arange(line, line + batch.num_rows))
+            line += batch.num_rows
 
 
 def _leaves(array: pa.Array) -> Iterator[pa.Array]:
@@ -93,9 +97,12 @@ def cells_of_array(array: pa.Array) -> Cells:
 
 
 def _whole(array: pa.Array) -> Cells:
-    is_exact = pc.and_(pc.less_equal(array, EXACT), pc.greater_equal(array, -EXACT)) if array.type.bit_width > 32 else None
     texts = pa.nulls(len(array), pa.string())
-    if is_exact is not None and pc.all(is_exact).as_py() is False:
-        texts = pc.if_else(is_exact, None, array.cast(pa.string()))
-        array = pc.if_else(is_exact, array, None)
+    if array.type.bit_width > 32:
+        is_exact = pc.less_equal(array, pa.scalar(EXACT).cast(array.type) if pa.types.is_unsigned_integer(array.type) else EXACT)
+        if not pa.types.is_unsigned_integer(array.type):
+            is_exact = pc.and_(is_exact, pc.greater_equal(array, -EXACT))
+        if pc.all(is_exact).as_py() is False:
+            texts = pc.if_else(is_exact, None, array.cast(pa.string()))
+            array = pc.if_else(is_exact, array, None)
     return Cells(texts, number=array.cast(pa.float64(), safe=False))

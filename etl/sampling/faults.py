@@ -74,8 +74,9 @@ class Planter:
         for fault in _faults(contract, period, codes):
             kinds.setdefault(fault.kind, deque()).append(fault)
         turns = deque(kinds.items())
-        for turn in (turns, *kinds.values()):  # so that small files differ in their faults
-            turn.rotate(int(random.integers(0, max(len(turn), 1))))
+        turns.rotate(int(random.integers(0, max(len(turns), 1))))
+        for faults in kinds.values():  # small files, too, differ in their faults
+            faults.rotate(int(random.integers(0, len(faults))))
         return cls(turns)
 
     def plant(self, line: Line, random: Random) -> Fault | None:

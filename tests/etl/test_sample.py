@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etl.dates import parse_moments
@@ -154,6 +154,7 @@ def test_a_province_that_does_not_exist_on_the_day_gets_no_file(tmp_path: Path) 
     assert not list(tmp_path.iterdir())
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.datetimes(datetime(1900, 1, 1), datetime(2199, 12, 31)), min_size=1, max_size=20),
     st.sampled_from(["dd/MM/yyyy HH:mm:ss", "yyyy-MM-dd'T'HH:mm:ss", "d/M/yyyy H:mm:ss", "yyyyMMddHHmmss", "yyyy-MM-dd HH:mm:ssXXX"]),
@@ -230,6 +231,7 @@ def test_a_contract_of_another_country_needs_no_sample_at_all(tmp_path: Path) ->
         ("{by: dya, cases: {}}", "there is no field 'dya'"),
         ("{after: day, days: [0, 1]}", "'after' joins two dates"),
         ("{values: [true]}", "a text or a number is needed"),
+        ("{pattern: '{1..9}', only_when: {field: day, in: [x]}}", "a required field cannot be left empty"),
     ],
 )
 def test_a_word_that_is_not_understood_names_file_and_line(tmp_path: Path, sample: str, said: str) -> None:
@@ -237,6 +239,13 @@ def test_a_word_that_is_not_understood_names_file_and_line(tmp_path: Path, sampl
     with pytest.raises(SetupFault) as caught:
         write_sample(contract, ITALY, "torino", Period(date(2020, 3, 1), "day"), 5, 0.0, 1, tmp_path / "out.csv")
     assert caught.value.message.en.startswith(f"{contract.file}:10: ") and said in caught.value.message.en
+
+
+def test_a_fault_found_on_the_way_leaves_no_part_of_a_file(tmp_path: Path) -> None:
+    contract = contract_of(tmp_path, "      - {name: day, logicalType: date, examples: ['31.12.2020']}")
+    with pytest.raises(SetupFault, match="hold a day not written yyyy-MM-dd"):
+        write_sample(contract, ITALY, "torino", Period(date(2020, 3, 1), "day"), 5, 0.0, 1, tmp_path / "out.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["visits.odcs.yaml"]
 
 
 def test_a_pattern_without_a_sample_is_a_fault_and_not_a_guess(tmp_path: Path) -> None:

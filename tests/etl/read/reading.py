@@ -108,4 +108,3 @@ def broken(batches: list[Batch]) -> list[int]:
 def groups(batches: list[Batch]) -> list[int]:
     """The group of each row."""
     return [int(group) for batch in batches if batch.groups is not None for group in batch.groups]
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,9 @@ LINE = st.one_of(
 @given(content=st.lists(LINE, max_size=30), size=st.integers(1, 12))
 def test_lines_in_are_lines_out(tmp_path: Path, content: list[tuple[str, str]], size: int) -> None:
     """Good and broken lines come out once each, with their own number and in the file's order; blank ones do not."""
-    whole, good, bad = "a,b,c\n", [], []
+    whole = "a,b,c\n"
+    good: list[int] = []
+    bad: list[int] = []
     for kind, line in content:
         {"good": good, "broken": bad, "blank": []}[kind].append(physical_lines(whole) + 1)
         whole += line + "\n"
@@ -139,7 +142,7 @@ def test_broken_lines_come_with_the_batch_they_stand_in(tmp_path: Path) -> None:
     content = "".join(f"{n},2,3\n" if n % 5 else f"{n},2\n" for n in range(2, 200_000))
     (tmp_path / "a.csv").write_text("a,b,c\n" + content, encoding="utf-8")
     _, batches = read(tmp_path / "a.csv", contract_of(tmp_path, *FIELDS), batch_rows=50_000)
-    for batch, following in zip(batches, batches[1:], strict=False):
+    for batch, following in pairwise(batches):
         assert all(one.line < following.lines[0] + 1 for one in batch.broken)
         assert all(one.line > batch.lines[-1] for one in following.broken)
 

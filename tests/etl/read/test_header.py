@@ -97,7 +97,14 @@ def test_columns_under_one_merged_leaf_are_one_column(tmp_path: Path) -> None:
 
 
 def test_titles_above_are_passed_over(tmp_path: Path) -> None:
-    rows: list[Row] = [["BỘ TÀI CHÍNH"], [], ["Dân số các tỉnh năm 2024"], ["Đơn vị: nghìn người", "", ""], ["STT", "Tỉnh", "Dân số"], [1.0, "a", 2.0]]
+    rows: list[Row] = [
+        ["BỘ TÀI CHÍNH"],
+        [],
+        ["Dân số các tỉnh năm 2024"],
+        ["Đơn vị: nghìn người", "", ""],
+        ["STT", "Tỉnh", "Dân số"],
+        [1.0, "a", 2.0],
+    ]
     assert find(tmp_path, rows).header.last_line == 5
 
 
@@ -139,14 +146,18 @@ def test_a_missing_header_is_told_with_what_comes_nearest(tmp_path: Path) -> Non
         read(file, contract)
 
 
-@pytest.mark.parametrize("line", [["A", "B", "1", "2", "4=5+6"], ["", "", "1", "2", "3", "4", "5"], ["(1)", "(2)", "(3)"], ["1", "2", "3=1+2"]])
+@pytest.mark.parametrize(
+    "line", [["A", "B", "1", "2", "4=5+6"], ["", "", "1", "2", "3", "4", "5"], ["(1)", "(2)", "(3)"], ["1", "2", "3=1+2"]]
+)
 def test_a_line_that_numbers_the_columns_is_known(line: list[str]) -> None:
     if line[-1] == "4=5+6":
         line = ["A", "B", "1", "2", "3", "4=5+6"]
     assert is_numbering(line)
 
 
-@pytest.mark.parametrize("line", [["1", "2", "3"], ["5", "6", "7", "8", "9"], ["a", "1", "2", "x"], ["1", "1", "2", "3", "4"], [], ["A"], ["A", "B"]])
+@pytest.mark.parametrize(
+    "line", [["1", "2", "3"], ["5", "6", "7", "8", "9"], ["a", "1", "2", "x"], ["1", "1", "2", "3", "4"], [], ["A"], ["A", "B"]]
+)
 def test_small_numbers_of_a_data_line_do_not_number_columns(line: list[str]) -> None:
     assert not is_numbering(line)
 

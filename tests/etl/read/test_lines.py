@@ -69,12 +69,20 @@ def test_a_pattern_that_takes_nothing_ends_the_table_at_the_first_blank_line(tmp
 
 
 def test_skipped_labels_are_no_lines_and_a_number_is_a_label_too(tmp_path: Path) -> None:
-    _, batches = table(tmp_path, "STT,Tỉnh,Dân số\n1,a,1\n999,x,2\n2,Cao nhất *,3\n3,Max\n", ignore=["STT"], lines={"skip": ["999", "Cao nhất", "Max"]})
+    _, batches = table(
+        tmp_path, "STT,Tỉnh,Dân số\n1,a,1\n999,x,2\n2,Cao nhất *,3\n3,Max\n", ignore=["STT"], lines={"skip": ["999", "Cao nhất", "Max"]}
+    )
     assert (lines(batches), broken(batches)) == ([2], [])
 
 
 def test_lines_of_no_province_stay_data_and_are_marked(tmp_path: Path) -> None:
     _, batches = table(tmp_path, "Tỉnh,Dân số\na,1\nChưa xác định tỉnh,2\n", lines={"unassigned": ["Chưa xác định*"]})
+    assert [flag for batch in batches for flag in batch.is_unassigned.tolist()] == [False, True]  # type: ignore[union-attr]
+
+
+def test_what_marks_a_line_of_no_province_may_stand_in_any_text_field(tmp_path: Path) -> None:
+    content = "Tỉnh,Dân số,Tên\n01,1,a\n979,2,Chưa xác định\n"
+    _, batches = table(tmp_path, content, PROVINCE, PEOPLE, text("name", "Tên"), lines={"unassigned": ["Chưa xác định"]})
     assert [flag for batch in batches for flag in batch.is_unassigned.tolist()] == [False, True]  # type: ignore[union-attr]
 
 
@@ -102,9 +110,13 @@ def test_an_empty_cell_takes_the_one_above_if_the_contract_says_so(tmp_path: Pat
         assert cells(batches, "province") == ["a", "a", "a", "b", "b"]
 
 
-@pytest.mark.parametrize(("written", "value"), [("1.234,5", 1234.5), ("7 (1)", 7.0), ("1.000 *", 1000.0), ("..", None), ("x", None), ("", None)])
+@pytest.mark.parametrize(
+    ("written", "value"), [("1.234,5", 1234.5), ("7 (1)", 7.0), ("1.000 *", 1000.0), ("..", None), ("x", None), ("", None)]
+)
 def test_a_declared_number_is_read_in_the_declared_style(tmp_path: Path, written: str, value: float | None) -> None:
-    found, _ = table(tmp_path, f'Tỉnh,Dân số\nTổng,"{written}"\na,1\n', lines={"total": ["Tổng"]}, numbers={"decimal": ",", "thousands": "."})
+    found, _ = table(
+        tmp_path, f'Tỉnh,Dân số\nTổng,"{written}"\na,1\n', lines={"total": ["Tổng"]}, numbers={"decimal": ",", "thousands": "."}
+    )
     assert found.declared[0].values.get("people") == value
 
 

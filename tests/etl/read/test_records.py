@@ -76,7 +76,9 @@ def test_the_key_of_an_object_among_objects_is_a_column(tmp_path: Path) -> None:
 
 
 def test_whole_numbers_beyond_a_double_stay_exact(tmp_path: Path) -> None:
-    _, batches = read(write(tmp_path, '[{"Tỉnh": "a", "id": 12345678901234567890}, {"Tỉnh": "b", "id": 7}]'), contract_of(tmp_path, PROVINCE, text("id")))
+    _, batches = read(
+        write(tmp_path, '[{"Tỉnh": "a", "id": 12345678901234567890}, {"Tỉnh": "b", "id": 7}]'), contract_of(tmp_path, PROVINCE, text("id"))
+    )
     assert cells(batches, "id") == ["12345678901234567890", 7.0]
 
 

@@ -138,7 +138,9 @@ def test_windows_1258_is_read_and_composed(tmp_path: Path) -> None:
 
 
 def test_a_tone_that_no_vowel_carries_tells_the_western_code_page(tmp_path: Path) -> None:
-    table, batches = read(write(tmp_path, "a.csv", "Tỉnh,Dân số\nx,1\n".encode().decode("latin-1").encode("latin-1")), contract_of(tmp_path))
+    table, batches = read(
+        write(tmp_path, "a.csv", "Tỉnh,Dân số\nx,1\n".encode().decode("latin-1").encode("latin-1")), contract_of(tmp_path)
+    )
     assert table.encoding == "utf-8"
     contract = contract_of(tmp_path, {"name": "province", "logicalType": "string", "required": True})
     table, batches = read(write(tmp_path, "b.csv", "province\nForlì\nCefalù\n".encode("cp1252")), contract)

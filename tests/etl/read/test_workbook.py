@@ -20,7 +20,13 @@ from expectations.period import Period
 from tests.etl.read.reading import PEOPLE, PROVINCE, cells, contract_of, groups, lines, number, read, text
 
 
-def book(folder: Path, *rows: list[Any], at: tuple[int, int] = (1, 1), merges: list[str] | None = None, change: Callable[[Workbook], None] | None = None) -> Path:
+def book(
+    folder: Path,
+    *rows: list[Any],
+    at: tuple[int, int] = (1, 1),
+    merges: list[str] | None = None,
+    change: Callable[[Workbook], None] | None = None,
+) -> Path:
     """A workbook of one sheet whose rows begin at a cell."""
     made = Workbook()
     sheet = made.active
@@ -81,7 +87,9 @@ def test_merged_lines_are_one_line_and_a_footnote_mark_is_no_value(tmp_path: Pat
     ]
     merges = ["A3:A5", "B3:B5", "D3:D5", "A6:A7", "C6:C7", "D6:D7"]
     layout = {"ignore": ["STT"], "lines": {"total": ["Tổng số"], "subtotal": {"first_cell": "^[IVX]+$"}}}
-    table, batches = read(book(tmp_path, *rows, merges=merges), contract_of(tmp_path, PROVINCE, number("income", "Thu"), number("spent", "Chi"), **layout))
+    table, batches = read(
+        book(tmp_path, *rows, merges=merges), contract_of(tmp_path, PROVINCE, number("income", "Thu"), number("spent", "Chi"), **layout)
+    )
     assert [(one.line, one.scope, dict(one.values)) for one in table.declared] == [
         (3, "Tổng số", {"income": 12.0, "spent": 9.0}),
         (6, "Bắc Trung Bộ và Duyên hải miền Trung", {"income": 12.0, "spent": 9.0}),
@@ -119,7 +127,7 @@ def test_two_sheets_that_fit_are_a_fault_that_names_them_unless_the_contract_cho
         made.create_sheet("Bảng 2").append(["Tỉnh", "Dân số"])
 
     file = book(tmp_path, ["Tỉnh", "Dân số"], ["a", 1], change=second)
-    with pytest.raises(SenderFault, match="'Sheet', 'Bảng 2'|«Sheet», «Bảng 2»"):
+    with pytest.raises(SenderFault, match="«Sheet», «Bảng 2»"):
         read(file, contract_of(tmp_path))
     assert read(file, contract_of(tmp_path, sheet="^bảng"))[0].sheet == "Bảng 2"
     with pytest.raises(SenderFault, match=r"No sheet of 'a.xlsx' matches '\^M09\$'"):
@@ -161,7 +169,9 @@ def test_open_document_sheets_are_read_alike(tmp_path: Path) -> None:
     names = " ".join(f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in ("office", "table", "text"))
     row = '<table:table-row><table:table-cell office:value-type="string"><text:p>{}</text:p></table:table-cell>{}</table:table-row>'
     value = '<table:table-cell office:value-type="float" office:value="3.5"/>'
-    rest = '<table:table-row table:number-rows-repeated="1048570"><table:table-cell table:number-columns-repeated="1024"/></table:table-row>'
+    rest = (
+        '<table:table-row table:number-rows-repeated="1048570"><table:table-cell table:number-columns-repeated="1024"/></table:table-row>'
+    )
     heading = '<table:table-cell office:value-type="string"><text:p>Dân số</text:p></table:table-cell>'
     body = row.format("Tỉnh", heading) + row.format("a", value) + rest
     with zipfile.ZipFile(tmp_path / "a.ods", "w") as archive:

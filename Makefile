@@ -1,0 +1,41 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+demo: .venv/ready ## load every example delivery and show what came of it
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ndc demo
+
+test: .venv/ready ## the whole test suite, the database included
+	$(BIN)/python -m pytest
+
+check: .venv/ready ## format, lint, types, layers, contracts, SQL
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/ndc contracts lint
+	NDC_CONTRACTS=examples/italy/contracts NDC_REFERENCE=examples/italy/reference $(BIN)/ndc contracts lint
+
+format: .venv/ready ## bring the code into its form
+	$(BIN)/ruff check --fix-only -q .
+	$(BIN)/ruff format .
+
+bench: .venv/ready ## measure against \copy and the usual script; ratios in one run (minutes)
+	$(BIN)/python -m benchmarks
+
+lock: .venv/ready ## compile constraints.txt anew
+	$(BIN)/uv pip compile setup.cfg --all-extras --universal --python-version 3.11 --no-header --no-annotate -q -o constraints.txt
+
+clean: ## remove the environment; data under .ndc stay
+	rm -rf .venv
+
+.venv/ready: setup.cfg constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; set PYTHON=…" if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+.PHONY: help demo test check format bench lock clean
+.DEFAULT_GOAL := help

@@ -103,11 +103,19 @@ class Conformer:
             unreadable |= mistyped
         if field.timezone and values.type.tz is None:
             has_offset = any("XXX" in f for f in field.formats)
-            values = values.cast(pa.timestamp("us", "UTC")) if has_offset else pc.assume_timezone(values, field.timezone).cast(pa.timestamp("us", "UTC"))
+            values = (
+                values.cast(pa.timestamp("us", "UTC"))
+                if has_offset
+                else pc.assume_timezone(values, field.timezone).cast(pa.timestamp("us", "UTC"))
+            )
         if unreadable.any():
             rows = np.flatnonzero(unreadable)
             result.unreadable[field.name] = unreadable
-            result.bad.append(BadCells(rows, field.name, f"{field.name}.type", as_written(cells, rows), _type_message(field, self._contract.layout.numbers)))
+            result.bad.append(
+                BadCells(
+                    rows, field.name, f"{field.name}.type", as_written(cells, rows), _type_message(field, self._contract.layout.numbers)
+                )
+            )
         return values.cast(kind)
 
     def _strings(self, field: Field, cells: Cells, texts: pa.Array) -> pa.Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -158,7 +158,7 @@ def _one(text: str, shape: Format) -> int | None:
             int(parts.get("minute") or 0),
             int(parts.get("second") or 0),
             int((parts.get("fraction") or "0").ljust(6, "0")),
-            tzinfo=timezone.utc,
+            tzinfo=UTC,
         )
     except ValueError:
         return None
@@ -166,4 +166,4 @@ def _one(text: str, shape: Format) -> int | None:
     if offset and offset != "Z":
         minutes = int(offset[1:3]) * 60 + int(offset[-2:])
         moment -= timedelta(minutes=minutes if offset[0] == "+" else -minutes)
-    return round((moment - datetime(1970, 1, 1, tzinfo=timezone.utc)) / timedelta(microseconds=1))
+    return round((moment - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1))

@@ -83,7 +83,15 @@ def _cut(evidence: Evidence) -> list[Reason]:
 def _empty(contract: Contract, evidence: Evidence) -> list[Reason]:
     if evidence.read or contract.allows_empty:
         return []
-    return [Reason("empty", Message("Tệp không có dòng dữ liệu nào; kỳ này thật sự không có gì?", "The file has no data line; is there really nothing in this period?"))]
+    return [
+        Reason(
+            "empty",
+            Message(
+                "Tệp không có dòng dữ liệu nào; kỳ này thật sự không có gì?",
+                "The file has no data line; is there really nothing in this period?",
+            ),
+        )
+    ]
 
 
 def _volume(contract: Contract, evidence: Evidence) -> list[Reason]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -24,7 +25,7 @@ from etl.pipe import Behind
 from etl.read import Part
 from etl.report import Receipt, write_receipt
 from etl.site import Site
-from etl.watch import Watch
+from etl.watch import UNWATCHED, Watch
 from expectations.contract import Contract
 from expectations.faults import Message, SenderFault, SetupFault
 from expectations.unique import checksum
@@ -33,7 +34,11 @@ from warehouse.ledger import Counts, Delivery, Reason
 from warehouse.load import Partition, Stage
 from warehouse.tables import dataset_table
 
-def deliver(site: Site, delivery: Delivery, now: datetime, *, is_approved: bool = False, watch: Watch = Watch()) -> Delivery:
+if TYPE_CHECKING:
+    from warehouse.engine import Connection
+
+
+def deliver(site: Site, delivery: Delivery, now: datetime, *, is_approved: bool = False, watch: Watch = UNWATCHED) -> Delivery:
     """Carry a received (or approved) delivery to its end and return it as the ledger has it then.
 
     Raises `MachineFault` or `SetupFault` when something else than the file is wrong; the delivery then waits for the next run.
@@ -84,7 +89,7 @@ def deliver(site: Site, delivery: Delivery, now: datetime, *, is_approved: bool 
     return finish(site, delivery.delivery_id, now, watch=watch)
 
 
-def finish(site: Site, delivery_id: int, now: datetime, *, watch: Watch = Watch()) -> Delivery:
+def finish(site: Site, delivery_id: int, now: datetime, *, watch: Watch = UNWATCHED) -> Delivery:
     """Do what is left after the warehouse has decided: lake file, ledger `stored`, receipt. Safe to repeat."""
     with site.warehouse.transaction() as connection:
         delivery = ledger.get(connection, delivery_id)
@@ -167,7 +172,7 @@ class _NotLoaded(Exception):
         self.verdict, self.judged = verdict, judged
 
 
-def _is_overtaken(connection: ledger.Connection, delivery: Delivery) -> bool:
+def _is_overtaken(connection: Connection, delivery: Delivery) -> bool:
     """Whether the partition already shows a newer delivery, which an older one never overwrites."""
     assert delivery.dataset is not None and delivery.period is not None
     shown = ledger.shown(connection, delivery.dataset, delivery.province_id, delivery.period)
@@ -197,12 +202,12 @@ def _judge_into(site: Site, task: Task, delivery: Delivery, stage: Stage, watch:
     return judged, loaded, total % 2**64
 
 
-def _evidence(connection: ledger.Connection, contract: Contract, delivery: Delivery, judged: Judged) -> Evidence:
+def _evidence(connection: Connection, contract: Contract, delivery: Delivery, judged: Judged) -> Evidence:
     usual = ledger.usual_lines(connection, delivery, contract.volume.over) if contract.volume else None
     return Evidence(judged.read, judged.faulty, judged.is_cut, judged.fatal, judged.broken_totals, usual)
 
 
-def _write_down(connection: ledger.Connection, contract: Contract, delivery: Delivery, judged: Judged) -> None:
+def _write_down(connection: Connection, contract: Contract, delivery: Delivery, judged: Judged) -> None:
     """Rejections, without the values of restricted fields, and reconciliation, in place of an earlier judgement's."""
     restricted = [f.name for f in contract.fields if f.is_restricted]
     ledger.replace_rejections(connection, delivery.delivery_id, read_rejections(judged.rejections), restricted)

@@ -78,7 +78,9 @@ def row_schema(contract: Contract) -> pa.Schema:
     return pa.schema(own + [(f.name, arrow_type(f)) for f in contract.stored_fields])
 
 
-def judge(task: Task, sink: Callable[[pa.RecordBatch], None], rejections: Path, on_lines: Callable[[int], None] = lambda count: None) -> Judged:
+def judge(
+    task: Task, sink: Callable[[pa.RecordBatch], None], rejections: Path, on_lines: Callable[[int], None] = lambda count: None
+) -> Judged:
     """Judge all lines; accepted rows go to `sink` in the file's order, refused ones to the file `rejections`.
 
     Raises `SenderFault` when the file cannot be read as a table of this contract at all.
@@ -101,7 +103,9 @@ def judge(task: Task, sink: Callable[[pa.RecordBatch], None], rejections: Path, 
             _write_rejections(refused, task.contract, batch, conformed, [*findings, *again])
             result.read += len(batch.lines) + len(batch.broken)
             result.faulty += int((~accepted).sum()) + len(batch.broken)
-            result.fatal += [f.rule for f in (*findings, *again) if f.rule.severity == "fatal" and f.rule.mostly is None and f.rule not in result.fatal]
+            result.fatal += [
+                f.rule for f in (*findings, *again) if f.rule.severity == "fatal" and f.rule.mostly is None and f.rule not in result.fatal
+            ]
             rows = _rows(task, batch, conformed, accepted)
             sums.add(rows, batch, accepted)
             sink(rows)
@@ -160,7 +164,9 @@ def _check_header(contract: Contract, table: Table, result: Judged) -> None:
 
 
 _REPAIRS = {
-    "text": Message("{n} ô được chuẩn hoá chữ (dấu cách thừa, mã Unicode).", "{n} cells had their text normalised (stray blanks, Unicode forms)."),
+    "text": Message(
+        "{n} ô được chuẩn hoá chữ (dấu cách thừa, mã Unicode).", "{n} cells had their text normalised (stray blanks, Unicode forms)."
+    ),
     "zeros": Message("{n} mã được thêm lại số 0 ở đầu.", "{n} codes got their leading zeros back."),
     "encoding": Message("Tệp không phải UTF-8, đã chuyển mã từ {n}.", "The file is not UTF-8; it was read as {n}."),
 }
@@ -214,7 +220,9 @@ def _rows(task: Task, batch: Batch, conformed: Conformed, accepted: Mask) -> pa.
 def _write_rejections(out: Any, contract: Contract, batch: Batch, conformed: Conformed, findings: list[Finding]) -> None:
     for broken in batch.broken:
         columns = [[broken.line], [None], ["cells"], ["error"], [broken.text], [broken.message.vi], [broken.message.en]]
-        out.write_batch(pa.RecordBatch.from_arrays([pa.array(c, f.type) for c, f in zip(columns, REJECTIONS, strict=True)], schema=REJECTIONS))
+        out.write_batch(
+            pa.RecordBatch.from_arrays([pa.array(c, f.type) for c, f in zip(columns, REJECTIONS, strict=True)], schema=REJECTIONS)
+        )
     for bad in conformed.bad:
         out.write_batch(_rejected(batch, bad, "error"))
     for finding in findings:
@@ -274,5 +282,7 @@ class _Sums:
                 if f.name in total.values and f.measure:
                     stated, computed = total.values[f.name], math.fsum(self._parts.get((total.group, f.name), ()))
                     ties = math.isclose(stated, computed, rel_tol=_EXACT, abs_tol=_EXACT)
-                    result.append(Reconciliation(total.scope, total.group is None, f.name, f.measure.unit, total.line, stated, computed, ties))
+                    result.append(
+                        Reconciliation(total.scope, total.group is None, f.name, f.measure.unit, total.line, stated, computed, ties)
+                    )
         return result

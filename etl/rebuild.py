@@ -27,13 +27,19 @@ def rebuild(site: Site, source: Store, now: datetime, on_each: Callable[[int, in
     entries = list(read_entries(source))
     if not entries:
         raise SetupFault(
-            Message(f"{source.address}: không có sổ đợt gửi (_ledger) để dựng lại.", f"{source.address}: there is no ledger (_ledger) to rebuild from."),
+            Message(
+                f"{source.address}: không có sổ đợt gửi (_ledger) để dựng lại.",
+                f"{source.address}: there is no ledger (_ledger) to rebuild from.",
+            ),
             rule="no-ledger",
         )
     with site.warehouse.transaction() as connection:
         if ledger.deliveries(connection, limit=1):
             raise SetupFault(
-                Message(f"{site.settings.home} đã có đợt gửi; chỉ dựng lại vào nơi trống.", f"{site.settings.home} has deliveries already; rebuild into an empty home."),
+                Message(
+                    f"{site.settings.home} đã có đợt gửi; chỉ dựng lại vào nơi trống.",
+                    f"{site.settings.home} has deliveries already; rebuild into an empty home.",
+                ),
                 rule="not-empty",
             )
     for done, entry in enumerate(entries):
@@ -55,7 +61,12 @@ def _rebuild_one(site: Site, source: Store, entry: Entry, now: datetime) -> None
         ledger.open_delivery(connection, replace(was, state="received"), keep_id=True)
         for decision in entry.decisions:
             ledger.decide(
-                connection, was.delivery_id, decision["action"], by=decision["decided_by"], reason=decision["reason"], at=decision["decided_at"]
+                connection,
+                was.delivery_id,
+                decision["action"],
+                by=decision["decided_by"],
+                reason=decision["reason"],
+                at=decision["decided_at"],
             )
     if was.state in ("loaded", "stored"):
         again = deliver(then, replace(was, state="received"), now, is_approved=True)

@@ -15,17 +15,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from etl.read import Part
 from etl.read.tables import find_parts
 from etl.site import Site
-from etl.watch import Watch
+from etl.watch import UNWATCHED, Watch
 from expectations.contract import Contract
 from expectations.faults import Fault, Message, SenderFault
 from expectations.period import NameMatch, Period
 from warehouse import ledger
 from warehouse.ledger import Delivery, Reason
 from warehouse.provinces import Registry
+
+if TYPE_CHECKING:
+    from warehouse.engine import Connection
 
 _UNFINISHED = (".part", ".tmp", ".crdownload", ".filepart", ".partial", ".uploading")
 _CHUNK = 1 << 20
@@ -130,7 +134,9 @@ def attribute(path: Path, sender: str, folder: str | None, site: Site, today: da
         return replace(known, fault=fault)
 
 
-def _contract_of(name: str, sender: str, folder: str | None, contracts: Mapping[str, Contract], registry: Registry) -> tuple[Contract, NameMatch]:
+def _contract_of(
+    name: str, sender: str, folder: str | None, contracts: Mapping[str, Contract], registry: Registry
+) -> tuple[Contract, NameMatch]:
     """The contract by the folder, else the one whose file names fit; and what the name says."""
     accepted = {d: c for d, c in contracts.items() if c.sender == sender or (c.sender == "each-province" and registry.exists(sender))}
     if not accepted:
@@ -144,7 +150,10 @@ def _contract_of(name: str, sender: str, folder: str | None, contracts: Mapping[
     if folder is not None:
         if folder not in contracts:
             raise SenderFault(
-                Message(f"Không có tập dữ liệu «{folder}»; có: {', '.join(sorted(accepted))}.", f"There is no dataset '{folder}'; there are {', '.join(sorted(accepted))}."),
+                Message(
+                    f"Không có tập dữ liệu «{folder}»; có: {', '.join(sorted(accepted))}.",
+                    f"There is no dataset '{folder}'; there are {', '.join(sorted(accepted))}.",
+                ),
                 rule="unknown-dataset",
             )
         if folder not in accepted:
@@ -196,7 +205,10 @@ def _province_of(contract: Contract, sender: str, named: str | None, period: Per
 def _check_time(contract: Contract, period: Period, today: date) -> None:
     if period.start > today:
         raise SenderFault(
-            Message(f"Kỳ {period} ở tương lai (hôm nay {today:%d/%m/%Y}).", f"The period {period} lies in the future (today is {today:%Y-%m-%d})."),
+            Message(
+                f"Kỳ {period} ở tương lai (hôm nay {today:%d/%m/%Y}).",
+                f"The period {period} lies in the future (today is {today:%Y-%m-%d}).",
+            ),
             rule="future-period",
         )
 
@@ -220,7 +232,9 @@ def _check_existence(registry: Registry, province_id: str, period: Period) -> No
 # ---------------------------------------------------------------- archive and ledger
 
 
-def receive(path: Path, file_name: str, sender: str, attribution: Attribution, site: Site, now: datetime, watch: Watch = Watch()) -> Received:
+def receive(
+    path: Path, file_name: str, sender: str, attribution: Attribution, site: Site, now: datetime, watch: Watch = UNWATCHED
+) -> Received:
     """Archive the bytes, then enter one delivery for each part. Bytes that a partition has already are entered no second time.
 
     Raises `MachineFault` when the archive or the ledger cannot be written; the file is untouched then.
@@ -268,11 +282,10 @@ def receive(path: Path, file_name: str, sender: str, attribution: Attribution, s
     return Received(file_name, sender, tuple(new), tuple(unchanged))
 
 
-def _earlier(connection: ledger.Connection, one: Delivery) -> Delivery | None:
+def _earlier(connection: Connection, one: Delivery) -> Delivery | None:
     """An earlier delivery that makes this one superfluous: the partition's newest, of the same bytes and contract."""
     if one.dataset is None or one.period is None:
-        found = ledger.last_by_bytes(connection, one.sender, one.sha256, one.file_name)
-        return found
+        return ledger.last_by_bytes(connection, one.sender, one.sha256, one.file_name)
     found = ledger.latest(connection, one.dataset, one.province_id, one.period)
     is_same = found is not None and (found.sha256, found.contract_sha256, found.sheet) == (one.sha256, one.contract_sha256, one.sheet)
     return found if is_same else None
@@ -297,7 +310,8 @@ def clear(paths: Sequence[Path]) -> None:
 def _safe(name: str) -> str:
     """A name as one part of a path: no separators, at most 150 bytes."""
     name = re.sub(r"[\x00-\x1f/\\]+", "_", name).strip() or "_"
-    stem, suffix = os.path.splitext(name)
+    suffix = Path(name).suffix
+    stem = name.removesuffix(suffix)
     while len(os.fsencode(stem + suffix)) > 150:
         stem = stem[:-1]
     return "_" + name if name in (".", "..") else stem + suffix

@@ -10,21 +10,24 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etl.decide import Evidence, Verdict, decide
 from etl.deliver import deliver, finish, task_of
 from etl.judge import Judged, judge, summarise_rejections
 from etl.receive import Arrival, Attribution, attribute, clear, find_arrivals, receive
 from etl.site import Site
-from etl.watch import Watch
+from etl.watch import UNWATCHED, Watch
 from expectations.faults import Fault, MachineFault, Message, SenderFault, SetupFault
 from expectations.period import Period
 from warehouse import ledger
 from warehouse.ledger import Delivery, Reason
 from warehouse.migrate import check_migrated
+
+if TYPE_CHECKING:
+    from warehouse.engine import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ def run(site: Site, only: Only, now: Callable[[], datetime], progress: Progress)
     return result
 
 
-def carry_on(site: Site, delivery: Delivery, now: datetime, watch: Watch = Watch()) -> Delivery:
+def carry_on(site: Site, delivery: Delivery, now: datetime, watch: Watch = UNWATCHED) -> Delivery:
     """Do what the ledger shows unfinished of one delivery."""
     if delivery.state == "received":
         return deliver(site, delivery, now, is_approved=_was_approved(site, delivery), watch=watch)
@@ -158,7 +161,9 @@ def _apart(result: Result, where: str) -> Iterator[None]:
 # ---------------------------------------------------------------- one file by hand
 
 
-def deliver_file(site: Site, path: Path, sender: str, dataset: str | None, period: str | None, now: datetime, watch: Watch = Watch()) -> Result:
+def deliver_file(
+    site: Site, path: Path, sender: str, dataset: str | None, period: str | None, now: datetime, watch: Watch = UNWATCHED
+) -> Result:
     """Deliver one file as if it had arrived in the sender's folder. The file itself stays where it is."""
     with site.warehouse.transaction() as connection:
         check_migrated(connection, site.contracts)
@@ -184,11 +189,17 @@ def period_for(site: Site, dataset: str | None, path: Path, sender: str, text: s
     if not periods:
         raise SetupFault(Message(f"Không hiểu kỳ «{text}»; viết 2025, 2025-Q2, 2025-06 hoặc 2025-06-10.", f"The period '{text}' is not understood; write 2025, 2025-Q2, 2025-06 or 2025-06-10."))  # fmt: skip
     if len(periods) > 1:
-        raise SetupFault(Message(f"«{text}» có thể là nhiều loại kỳ; hãy nêu --dataset.", f"'{text}' may be several kinds of period; name the --dataset."))
+        raise SetupFault(
+            Message(
+                f"«{text}» có thể là nhiều loại kỳ; hãy nêu --dataset.", f"'{text}' may be several kinds of period; name the --dataset."
+            )
+        )
     return periods.pop()
 
 
-def check_file(site: Site, path: Path, sender: str | None, dataset: str | None, period: str | None, today: date, watch: Watch = Watch()) -> list[Trial]:
+def check_file(
+    site: Site, path: Path, sender: str | None, dataset: str | None, period: str | None, today: date, watch: Watch = UNWATCHED
+) -> list[Trial]:
     """Judge a file with nothing stored and no warehouse: what the sender's history would say is not known here."""
     sender = sender or _likely_sender(site, path)
     folder = dataset or (path.parent.name if path.parent.name in site.contracts else None)
@@ -196,7 +207,7 @@ def check_file(site: Site, path: Path, sender: str | None, dataset: str | None, 
     return list(try_parts(site, path, found, watch))
 
 
-def try_parts(site: Site, path: Path, found: Attribution, watch: Watch = Watch()) -> Iterator[Trial]:
+def try_parts(site: Site, path: Path, found: Attribution, watch: Watch = UNWATCHED) -> Iterator[Trial]:
     """The verdict on each part of a file, with nothing stored."""
     contract = found.contract
     if contract is None or found.fault:
@@ -212,7 +223,9 @@ def try_parts(site: Site, path: Path, found: Attribution, watch: Watch = Watch()
             by_rule = tuple(summarise_rejections(spool))
             yield Trial(contract.dataset, str(part.period), found.province_id, decide(contract, evidence), judged, by_rule)
         except SenderFault as fault:
-            yield Trial(contract.dataset, str(part.period), found.province_id, Verdict("return", (Reason(fault.rule, fault.message),)), None)
+            yield Trial(
+                contract.dataset, str(part.period), found.province_id, Verdict("return", (Reason(fault.rule, fault.message),)), None
+            )
         finally:
             spool.unlink(missing_ok=True)
 
@@ -239,7 +252,8 @@ def _likely_sender(site: Site, path: Path) -> str:
     if len(senders) == 1:
         return senders.pop()
     raise SetupFault(
-        Message(f"Không rõ ai gửi «{path.name}»; hãy nêu --sender.", f"Who sends '{path.name}' is not clear; name the --sender."), rule="no-sender"
+        Message(f"Không rõ ai gửi «{path.name}»; hãy nêu --sender.", f"Who sends '{path.name}' is not clear; name the --sender."),
+        rule="no-sender",
     )
 
 
@@ -259,14 +273,14 @@ def _draft(path: Path, dataset: str, province_id: str | None, period: date, shee
         archive_path="",
         contract_sha256=None,
         state="received",
-        received_at=datetime.min,
+        received_at=datetime.min.replace(tzinfo=UTC),
     )
 
 
 # ---------------------------------------------------------------- people decide
 
 
-def approve(site: Site, delivery_id: int, *, by: str, reason: str, now: datetime, watch: Watch = Watch()) -> Delivery:
+def approve(site: Site, delivery_id: int, *, by: str, reason: str, now: datetime, watch: Watch = UNWATCHED) -> Delivery:
     """Load a held delivery; who and why is written down. Raises `SetupFault` when it is not held."""
     with site.warehouse.transaction() as connection:
         _held(connection, delivery_id)
@@ -281,16 +295,21 @@ def reject(site: Site, delivery_id: int, *, by: str, reason: str, now: datetime)
     with site.warehouse.transaction() as connection:
         held = _held(connection, delivery_id)
         ledger.decide(connection, delivery_id, "reject", by=by, reason=reason, at=now)
-        ledger.return_held(connection, held, Reason("rejected-by-person", Message(f"Trung tâm không chấp nhận: {reason}", f"Refused by the centre: {reason}")))
+        ledger.return_held(
+            connection,
+            held,
+            Reason("rejected-by-person", Message(f"Trung tâm không chấp nhận: {reason}", f"Refused by the centre: {reason}")),
+        )
     return finish(site, delivery_id, now)
 
 
-def _held(connection: ledger.Connection, delivery_id: int) -> Delivery:
+def _held(connection: Connection, delivery_id: int) -> Delivery:
     delivery = ledger.get(connection, delivery_id, for_update=True)
     if delivery.state != "held":
         raise SetupFault(
             Message(
-                f"Đợt gửi {delivery_id} đang ở trạng thái «{delivery.state}», không phải tạm giữ.", f"Delivery {delivery_id} is '{delivery.state}', not held."
+                f"Đợt gửi {delivery_id} đang ở trạng thái «{delivery.state}», không phải tạm giữ.",
+                f"Delivery {delivery_id} is '{delivery.state}', not held.",
             ),
             rule="not-held",
         )

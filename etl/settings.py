@@ -67,7 +67,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     for name in environment:
         if name.startswith("NDC_") and name not in known:
             raise SetupFault(
-                Message(f"Không biết biến môi trường {name}; có: {', '.join(sorted(known))}.", f"Unknown setting {name}; there are {', '.join(sorted(known))}."),
+                Message(
+                    f"Không biết biến môi trường {name}; có: {', '.join(sorted(known))}.",
+                    f"Unknown setting {name}; there are {', '.join(sorted(known))}.",
+                ),
                 rule="unknown-setting",
             )
     home = Path(environment.get("NDC_HOME") or ".ndc").absolute()
@@ -95,5 +98,8 @@ def _number(environment: Mapping[str, str], name: str, default: float, least: fl
     except ValueError:
         value = least - 1
     if value < least:
-        raise SetupFault(Message(f"{name}={text}: cần một số từ {least:g} trở lên.", f"{name}={text}: a number of {least:g} or more is needed."), rule="setting")
+        raise SetupFault(
+            Message(f"{name}={text}: cần một số từ {least:g} trở lên.", f"{name}={text}: a number of {least:g} or more is needed."),
+            rule="setting",
+        )
     return value

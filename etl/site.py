@@ -19,8 +19,8 @@ from warehouse.provinces import Registry, load_registry
 if TYPE_CHECKING:
     from etl.settings import Settings
     from etl.store import Store
-    from warehouse.logins import Logins
     from warehouse.engine import Warehouse
+    from warehouse.logins import Logins
 
 
 @dataclass(frozen=True)

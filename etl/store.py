@@ -139,5 +139,3 @@ def disk_fault(error: Exception, where: str) -> MachineFault:
         ),
         rule="disk",
     )
-
-

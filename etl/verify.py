@@ -63,7 +63,13 @@ def verify(site: Site, on_each: Callable[[int, int], None] = lambda done, total:
         files.add(name)
         known.add((delivery.dataset, delivery.period, delivery.delivery_id))
         stated = Content(delivery.lines_loaded, delivery.row_checksum)
-        yield Comparison(_partition(delivery), delivery.delivery_id, stated, _in_warehouse(site, contract, delivery), in_lake(site.lake, contract, delivery))
+        yield Comparison(
+            _partition(delivery),
+            delivery.delivery_id,
+            stated,
+            _in_warehouse(site, contract, delivery),
+            in_lake(site.lake, contract, delivery),
+        )
         on_each(done + 1, len(shown))
     for (dataset, period, delivery_id), rows in sorted(counted.items(), key=str):
         if (dataset, period, delivery_id) not in known:

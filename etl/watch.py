@@ -16,3 +16,6 @@ class Watch:
 
     on_step: Callable[[str], None] = _nothing
     on_lines: Callable[[int], None] = _nothing
+
+
+UNWATCHED = Watch()

@@ -133,7 +133,9 @@ def read_text(file: Path) -> str:
     except OSError as error:
         raise SetupFault(Message(f"{file}: không đọc được ({error.strerror}).", f"{file}: cannot be read ({error.strerror}).")) from error
     except UnicodeDecodeError as error:
-        raise SetupFault(Message(f"{file}:1: tệp không phải UTF-8 ({error.reason}).", f"{file}:1: the file is not UTF-8 ({error.reason}).")) from error
+        raise SetupFault(
+            Message(f"{file}:1: tệp không phải UTF-8 ({error.reason}).", f"{file}:1: the file is not UTF-8 ({error.reason}).")
+        ) from error
 
 
 def parse_document(text: str, file: Path) -> Cursor:
@@ -158,7 +160,9 @@ def _construct(file: Path, node: yaml.Node, path: tuple[object, ...], lines: dic
         for key_node, value_node in node.value:
             key = _scalar(key_node)
             if key in result:
-                Cursor(file, None, {(): key_node.start_mark.line + 1}).fault(f"khoá «{key}» xuất hiện hai lần.", f"the key '{key}' stands here twice.")
+                Cursor(file, None, {(): key_node.start_mark.line + 1}).fault(
+                    f"khoá «{key}» xuất hiện hai lần.", f"the key '{key}' stands here twice."
+                )
             result[key] = _construct(file, value_node, (*path, key), lines)
             lines[(*path, key)] = key_node.start_mark.line + 1
         return result

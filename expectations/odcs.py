@@ -72,7 +72,7 @@ def load_contracts(folder: Path) -> dict[str, Contract]:
     paths = sorted(folder.glob("*.odcs.yaml"))
     if not paths:
         raise SetupFault(Message(f"{folder}: không có hợp đồng dữ liệu (*.odcs.yaml).", f"{folder}: holds no contract (*.odcs.yaml)."))
-    contracts = {}
+    contracts: dict[str, Contract] = {}
     for path in paths:
         contract = load_contract(path)
         if contract.dataset in contracts:
@@ -273,7 +273,9 @@ def _field(place: Cursor) -> tuple[Field, list[Rule]]:
         key=(position.must_be(int) if position else 1) if key else None,
         classification=_choice(place, "classification", get_args(Classification), "internal"),
         formats=_formats(options_place, kind),
-        length=options["minLength"] if options.get("minLength") is not None and options.get("minLength") == options.get("maxLength") else None,
+        length=options["minLength"]
+        if options.get("minLength") is not None and options.get("minLength") == options.get("maxLength")
+        else None,
         enum=_enum(place),
         true_values=_words(custom, "trueValues"),
         false_values=_words(custom, "falseValues"),
@@ -342,7 +344,10 @@ def _formats(options: Cursor | None, kind: str) -> tuple[str, ...]:
     formats = tuple(part.strip() for part in found.text().split("|"))
     for text in formats:
         if not _DATE_FORMAT.fullmatch(text) or not {"yyyy", "yy"} & set(re.findall(r"y+", text)):
-            found.fault(f"không hiểu dạng ngày «{text}»; ví dụ: dd/MM/yyyy.", f"the date format '{text}' is not understood; for example: dd/MM/yyyy.")
+            found.fault(
+                f"không hiểu dạng ngày «{text}»; ví dụ: dd/MM/yyyy.",
+                f"the date format '{text}' is not understood; for example: dd/MM/yyyy.",
+            )
     return formats
 
 
@@ -380,7 +385,8 @@ def _rule(item: Cursor, fields: tuple[Field, ...], owner: str | None) -> Rule | 
         expectation, arguments, mostly = _library(item, metric, owner)
         metric_label = {f.name: f.label for f in fields}.get(owner or "", owner or "")
         message = message or Message(
-            f"{metric_label}: không đạt «{metric.text()}» của hợp đồng.".lstrip(": "), f"{owner or 'table'}: fails '{metric.text()}' of the contract."
+            f"{metric_label}: không đạt «{metric.text()}» của hợp đồng.".lstrip(": "),
+            f"{owner or 'table'}: fails '{metric.text()}' of the contract.",
         )
     elif kind and kind.text() == "custom":
         item.take("engine").one_of(["greatExpectations"])
@@ -403,7 +409,11 @@ def _rule(item: Cursor, fields: tuple[Field, ...], owner: str | None) -> Rule | 
             "only library metrics, 'type: custom' of Great Expectations and 'type: text' are understood.",
         )
     when_place = custom.find("when")
-    when = tuple(_condition(part, fields) for part in (when_place.items() if isinstance(when_place.value, list) else [when_place])) if when_place else ()
+    when = (
+        tuple(_condition(part, fields) for part in (when_place.items() if isinstance(when_place.value, list) else [when_place]))
+        if when_place
+        else ()
+    )
     custom.done()
     item.done(*_DOCUMENTATION, "name", "dimension", "unit", "businessImpact", "method", "type")
     if mostly is not None and not (isinstance(mostly, (int, float)) and 0 < mostly <= 1):
@@ -417,7 +427,10 @@ def _library(item: Cursor, metric: Cursor, owner: str | None) -> tuple[str, dict
     """A library metric as an expectation: `mustBe: 0`, or at most a percentage, or limits on the number of rows."""
     given = item.find("arguments")
     arguments = dict(given.must_be(dict)) if given else {}
-    bound = {key: item.find(key) for key in ("mustBe", "mustBeLessThan", "mustBeLessOrEqualTo", "mustBeGreaterThan", "mustBeGreaterOrEqualTo", "mustBeBetween")}
+    bound = {
+        key: item.find(key)
+        for key in ("mustBe", "mustBeLessThan", "mustBeLessOrEqualTo", "mustBeGreaterThan", "mustBeGreaterOrEqualTo", "mustBeBetween")
+    }
     limits = {key: place for key, place in bound.items() if place is not None}
     if len(limits) != 1:
         item.fault("cần đúng một giới hạn (mustBe, mustBeLessThan, …).", "exactly one limit (mustBe, mustBeLessThan, …) is needed.")
@@ -484,7 +497,10 @@ def _check_arguments(place: Cursor, kind: Kind, arguments: Mapping[str, Any], fi
     allowed = (*kind.columns, *kind.arguments, *kind.optional)
     for key in arguments:
         if key not in allowed and key != "mostly":
-            place.fault(f"{expectation} không có tham số «{key}»; có: {', '.join(allowed)}.", f"{expectation} has no argument '{key}'; it has {', '.join(allowed)}.")
+            place.fault(
+                f"{expectation} không có tham số «{key}»; có: {', '.join(allowed)}.",
+                f"{expectation} has no argument '{key}'; it has {', '.join(allowed)}.",
+            )
     for key in (*kind.columns, *kind.arguments):
         if key not in arguments:
             place.fault(f"{expectation} cần tham số «{key}».", f"{expectation} needs the argument '{key}'.")
@@ -500,9 +516,14 @@ def _check_arguments(place: Cursor, kind: Kind, arguments: Mapping[str, Any], fi
         if field is None:
             place.fault(f"quy tắc nhắc đến trường «{name}» không tồn tại.", f"the rule names a field '{name}' that does not exist.")
         if field.holds:
-            place.fault(f"trường «{name}» chỉ cho biết {field.holds}.", f"the field '{name}' only tells the {field.holds}; no rule can read it.")
+            place.fault(
+                f"trường «{name}» chỉ cho biết {field.holds}.", f"the field '{name}' only tells the {field.holds}; no rule can read it."
+            )
         if kind.types and field.type not in kind.types:
-            place.fault(f"{expectation} không áp dụng cho kiểu {field.type} của «{name}».", f"{expectation} does not read {field.type}, the type of '{name}'.")
+            place.fault(
+                f"{expectation} không áp dụng cho kiểu {field.type} của «{name}».",
+                f"{expectation} does not read {field.type}, the type of '{name}'.",
+            )
 
 
 def _check_rules(rules: list[Rule], table: Cursor) -> None:
@@ -510,7 +531,9 @@ def _check_rules(rules: list[Rule], table: Cursor) -> None:
     for rule in rules:
         if rule.id in seen:
             place = Cursor(table.file, None, {(): rule.source})
-            place.fault(f"mã quy tắc «{rule.id}» đã có ở dòng {seen[rule.id]}.", f"the rule id '{rule.id}' already stands in line {seen[rule.id]}.")
+            place.fault(
+                f"mã quy tắc «{rule.id}» đã có ở dòng {seen[rule.id]}.", f"the rule id '{rule.id}' already stands in line {seen[rule.id]}."
+            )
         seen[rule.id] = rule.source
 
 
@@ -537,7 +560,9 @@ def _optional(place: Cursor | None, read: Callable[[Cursor], Any]) -> Any:
 
 
 def _volume(place: Cursor | None) -> Volume | None:
-    return cast(Volume | None, _optional(place, lambda p: Volume(p.take("min").number(), p.take("max").number(), p.take("over").must_be(int))))
+    return cast(
+        Volume | None, _optional(place, lambda p: Volume(p.take("min").number(), p.take("max").number(), p.take("over").must_be(int)))
+    )
 
 
 def _schedule(place: Cursor | None) -> Schedule:
@@ -655,7 +680,9 @@ def _unpivot(place: Cursor | None, fields: tuple[Field, ...]) -> Unpivot | None:
         for named in (names, values, beside):
             if named:
                 _known(named, fields)
-        return Unpivot(names.text(), values.text() if values else None, _regex(pattern) if pattern else None, beside.text() if beside else None)
+        return Unpivot(
+            names.text(), values.text() if values else None, _regex(pattern) if pattern else None, beside.text() if beside else None
+        )
 
     return cast("Unpivot | None", _optional(place, read))
 
@@ -688,4 +715,6 @@ def _check_whole(contract: Contract, document: Cursor) -> None:
         )
     for other in contract.key_fields:
         if other.type == "number":
-            document.take("schema").fault(f"khoá «{other.name}» không thể là số thực.", f"the key '{other.name}' cannot be a number with decimals.")
+            document.take("schema").fault(
+                f"khoá «{other.name}» không thể là số thực.", f"the key '{other.name}' cannot be a number with decimals."
+            )

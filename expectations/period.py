@@ -20,7 +20,13 @@ _WRITTEN = {
     "month": re.compile(r"(?P<year>\d{4})-(?P<month>\d{2})"),
     "day": re.compile(r"(?P<year>\d{4})-(?P<month>\d{2})-(?P<day>\d{2})"),
 }
-_DIRECTIVES = {"Y": r"(?P<year>\d{4})", "m": r"(?P<month>\d{2})", "d": r"(?P<day>\d{2})", "q": r"(?P<quarter>[1-4])", "y": r"(?P<year2>\d{2})"}
+_DIRECTIVES = {
+    "Y": r"(?P<year>\d{4})",
+    "m": r"(?P<month>\d{2})",
+    "d": r"(?P<day>\d{2})",
+    "q": r"(?P<quarter>[1-4])",
+    "y": r"(?P<year2>\d{2})",
+}
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -68,7 +68,10 @@ def has_check_digit(batch: pa.RecordBatch, arguments: Mapping[str, Any], known: 
     usable = pc.fill_null(readable, False).to_numpy(zero_copy_only=False)
     truth = np.zeros(len(column), bool)
     if usable.any():
-        digits = np.frombuffer("".join(head.filter(pa.array(usable)).to_pylist()).encode("ascii"), np.uint8).reshape(-1, width).astype(np.int64) - 48
+        digits = (
+            np.frombuffer("".join(head.filter(pa.array(usable)).to_pylist()).encode("ascii"), np.uint8).reshape(-1, width).astype(np.int64)
+            - 48
+        )
         expected = (int(arguments.get("complement", 0)) - digits[:, :-1] @ weights % modulus) % modulus
         truth[usable] = digits[:, -1] == expected
     return pa.array(truth, mask=~column.is_valid().to_numpy(zero_copy_only=False))

@@ -57,7 +57,9 @@ KINDS: dict[str, Kind] = {
     "expect_column_max_to_be_between": Kind(("column",), (), _BOUNDS, scope="delivery", types=_COUNTED),
     # Ours: a truth per line is computed from the columns, and the engine judges that.
     "expect_column_values_to_be_in_code_list": Kind(("column",), ("code_list",), types=_TEXT, is_ours=True),
-    "expect_column_values_to_be_within_period": Kind(("column",), (), ("days_before", "days_after"), types=("date", "timestamp"), is_ours=True),
+    "expect_column_values_to_be_within_period": Kind(
+        ("column",), (), ("days_before", "days_after"), types=("date", "timestamp"), is_ours=True
+    ),
     "expect_column_values_to_equal_sum_of": Kind(("column", "column_list"), (), ("tolerance",), types=_COUNTED, is_ours=True),
     "expect_column_values_to_have_check_digit": Kind(("column",), ("weights", "modulus"), ("complement",), types=_TEXT, is_ours=True),
 }
@@ -78,10 +80,17 @@ def option_rules(field: Field, options: dict[str, Any], source: int) -> list[Rul
 
     def add(name: str, expectation: str, vi: str, en: str, **arguments: Any) -> None:
         message = Message(f"{field.label}: {vi}", f"{field.name}: {en}")
-        rules.append(Rule(f"{field.name}.{name}", expectation, {"column": field.name, **arguments}, (field.name,), "error", message, source=source))
+        rules.append(
+            Rule(f"{field.name}.{name}", expectation, {"column": field.name, **arguments}, (field.name,), "error", message, source=source)
+        )
 
     if field.required or field.key is not None:
-        add("required", "expect_column_values_to_not_be_null", "bắt buộc phải có giá trị; hãy điền vào ô trống.", "a value is required; fill in the empty cell.")
+        add(
+            "required",
+            "expect_column_values_to_not_be_null",
+            "bắt buộc phải có giá trị; hãy điền vào ô trống.",
+            "a value is required; fill in the empty cell.",
+        )
     if pattern := options.get("pattern"):
         shown = f" ({', '.join(map(str, field.examples[:2]))})" if field.examples and not field.is_restricted else ""
         add(
@@ -93,7 +102,13 @@ def option_rules(field: Field, options: dict[str, Any], source: int) -> list[Rul
         )
     low, high = options.get("minLength"), options.get("maxLength")
     if low is not None and low == high:
-        add("length", "expect_column_value_lengths_to_equal", f"phải có đúng {low} ký tự.", f"must have exactly {low} characters.", value=low)
+        add(
+            "length",
+            "expect_column_value_lengths_to_equal",
+            f"phải có đúng {low} ký tự.",
+            f"must have exactly {low} characters.",
+            value=low,
+        )
     elif low is not None or high is not None:
         add(
             "length",
@@ -117,7 +132,13 @@ def option_rules(field: Field, options: dict[str, Any], source: int) -> list[Rul
         )
     if field.enum:
         shown = ", ".join(field.enum[:12]) + (", …" if len(field.enum) > 12 else "")
-        add("values", "expect_column_values_to_be_in_set", f"giá trị phải là một trong: {shown}.", f"must be one of: {shown}.", value_set=list(field.enum))
+        add(
+            "values",
+            "expect_column_values_to_be_in_set",
+            f"giá trị phải là một trong: {shown}.",
+            f"must be one of: {shown}.",
+            value_set=list(field.enum),
+        )
     if field.code_list:
         add(
             "code-list",
@@ -138,7 +159,10 @@ def key_rule(keys: tuple[Field, ...], source: int) -> Rule:
         {"column_list": [f.name for f in keys]},
         tuple(f.name for f in keys),
         "error",
-        Message(f"Trùng khoá ({labels}) với một dòng phía trên; hãy xoá một trong hai dòng.", f"Same key ({names}) as a line above; remove one of the two."),
+        Message(
+            f"Trùng khoá ({labels}) với một dòng phía trên; hãy xoá một trong hai dòng.",
+            f"Same key ({names}) as a line above; remove one of the two.",
+        ),
         scope="delivery",
         source=source,
     )

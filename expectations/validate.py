@@ -34,6 +34,7 @@ Mask = np.ndarray[Any, np.dtype[np.bool_]]
 _ANY_PERIOD = Period(date(2000, 1, 1), "year")
 _NO_ROWS = np.zeros(0, np.intp)
 _SMALL = 20_000
+_EPOCH_MOMENT = datetime(1970, 1, 1)  # noqa: DTZ001 - moments have no zone here
 _EPOCH = date(1970, 1, 1).toordinal()
 _MISSING = {"column_list": "any_value_is_missing", "column_A": "either_value_is_missing"}
 
@@ -236,7 +237,7 @@ def _ordered(value: Any, kind: str, rule: Rule, contract: Contract) -> Any:
                 return (value if isinstance(value, date) else date.fromisoformat(str(value))).toordinal() - _EPOCH
             case "timestamp":
                 moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-                return int((moment.replace(tzinfo=None) - datetime(1970, 1, 1)).total_seconds() * 1_000_000)
+                return int((moment.replace(tzinfo=None) - _EPOCH_MOMENT).total_seconds() * 1_000_000)
             case "integer":
                 return int(value)
             case "boolean":

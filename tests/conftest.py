@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from warehouse.roles import ensure_login
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
-NOW = datetime(2026, 11, 25, 3, 0, tzinfo=timezone.utc)
+NOW = datetime(2026, 11, 25, 3, 0, tzinfo=UTC)
 _PASSWORD = "only-for-tests"
 _numbers = itertools.count(1)
 
@@ -75,7 +75,9 @@ def new_database(server: Server) -> Iterator[Callable[[], str]]:
 def _as_superuser(server: Server, sql: str) -> None:
     import psycopg
 
-    with psycopg.connect(server.superuser_url("postgres").set(drivername="postgresql").render_as_string(hide_password=False), autocommit=True) as connection:
+    with psycopg.connect(
+        server.superuser_url("postgres").set(drivername="postgresql").render_as_string(hide_password=False), autocommit=True
+    ) as connection:
         connection.execute(sql.encode())
 
 
@@ -103,5 +105,3 @@ def site_on(server: Server, database: str, settings: Settings) -> Site:
     site = Site(settings)
     site.__dict__["logins"] = FixedLogins(server, database)
     return site
-
-

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from expectations.faults import MachineFault, Message, SetupFault
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy import URL, Engine
+    from sqlalchemy import Connection as Connection  # the name for other layers, which do not import the driver
 
 Role = Literal["ndc_owner", "ndc_loader", "ndc_centre"]
 FIRST_SAFE = {15: 14, 16: 10, 17: 6}
@@ -31,7 +32,9 @@ class Warehouse:
     def engine(self) -> Engine:
         from sqlalchemy import create_engine
 
-        return create_engine(self.url.set(drivername="postgresql+psycopg"), pool_size=4, connect_args={"connect_timeout": 10, "application_name": "ndc"})
+        return create_engine(
+            self.url.set(drivername="postgresql+psycopg"), pool_size=4, connect_args={"connect_timeout": 10, "application_name": "ndc"}
+        )
 
     @contextmanager
     def transaction(self, role: Role = "ndc_loader") -> Iterator[Connection]:

@@ -152,7 +152,9 @@ def continue_numbers(connection: Connection) -> None:
     """After a rebuild: the next delivery gets the next number."""
     from sqlalchemy import text
 
-    connection.execute(text("SELECT setval(pg_get_serial_sequence('control.delivery', 'delivery_id'), (SELECT max(delivery_id) FROM control.delivery))"))
+    connection.execute(
+        text("SELECT setval(pg_get_serial_sequence('control.delivery', 'delivery_id'), (SELECT max(delivery_id) FROM control.delivery))")
+    )
 
 
 def save_contract(connection: Connection, contract: Contract) -> None:
@@ -160,7 +162,9 @@ def save_contract(connection: Connection, contract: Contract) -> None:
     from sqlalchemy import text
 
     connection.execute(
-        text("INSERT INTO control.contract (sha256, dataset, version, text) VALUES (:sha, :dataset, :version, :body) ON CONFLICT DO NOTHING"),
+        text(
+            "INSERT INTO control.contract (sha256, dataset, version, text) VALUES (:sha, :dataset, :version, :body) ON CONFLICT DO NOTHING"
+        ),
         {"sha": contract.sha256, "dataset": contract.dataset, "version": contract.version, "body": contract.text},
     )
 
@@ -208,7 +212,8 @@ def mark(connection: Connection, delivery_id: int, state: State) -> None:
     from sqlalchemy import text
 
     connection.execute(
-        text("UPDATE control.delivery SET state = :state, changed_at = now(), reported_at = NULL WHERE delivery_id = :id"), {"id": delivery_id, "state": state}
+        text("UPDATE control.delivery SET state = :state, changed_at = now(), reported_at = NULL WHERE delivery_id = :id"),
+        {"id": delivery_id, "state": state},
     )
 
 
@@ -262,9 +267,21 @@ def replace_reconciliations(connection: Connection, delivery: Delivery, rows: It
     from sqlalchemy import text
 
     target = target or delivery.dataset
-    connection.execute(text("DELETE FROM control.reconciliation WHERE delivery_id = :id AND target = :target"), {"id": delivery.delivery_id, "target": target})
+    connection.execute(
+        text("DELETE FROM control.reconciliation WHERE delivery_id = :id AND target = :target"),
+        {"id": delivery.delivery_id, "target": target},
+    )
     values = [
-        {"id": delivery.delivery_id, "dataset": delivery.dataset, "period": delivery.period, "scope": r.scope, "target": target, "is_total": r.is_total, "measure": r.measure, "unit": r.unit}
+        {
+            "id": delivery.delivery_id,
+            "dataset": delivery.dataset,
+            "period": delivery.period,
+            "scope": r.scope,
+            "target": target,
+            "is_total": r.is_total,
+            "measure": r.measure,
+            "unit": r.unit,
+        }
         | {"line": r.line, "declared": r.declared, "computed": r.computed, "ties": r.ties}
         for r in rows
     ]
@@ -324,7 +341,8 @@ def get(connection: Connection, delivery_id: int, *, for_update: bool = False) -
     found = _select(connection, f"WHERE delivery_id = :id {'FOR UPDATE' if for_update else ''}", id=delivery_id)
     if not found:
         raise SetupFault(
-            Message(f"Không có đợt gửi số {delivery_id}; xem: ndc deliveries", f"There is no delivery {delivery_id}; see: ndc deliveries"), rule="no-delivery"
+            Message(f"Không có đợt gửi số {delivery_id}; xem: ndc deliveries", f"There is no delivery {delivery_id}; see: ndc deliveries"),
+            rule="no-delivery",
         )
     return found[0]
 
@@ -417,7 +435,14 @@ def usual_lines(connection: Connection, delivery: Delivery, over: int) -> tuple[
             "AND province_id IS NOT DISTINCT FROM CAST(:province AS text) AND state IN ('loaded', 'stored') AND period <> :period AND delivery_id <> :id "
             "ORDER BY period DESC, delivery_id DESC LIMIT :over) AS last"
         ),
-        {"dataset": delivery.dataset, "sender": delivery.sender, "province": delivery.province_id, "period": delivery.period, "id": delivery.delivery_id, "over": over},  # fmt: skip
+        {
+            "dataset": delivery.dataset,
+            "sender": delivery.sender,
+            "province": delivery.province_id,
+            "period": delivery.period,
+            "id": delivery.delivery_id,
+            "over": over,
+        },
     ).one()
     return (float(row[0]), int(row[1])) if row[1] else None
 
@@ -456,7 +481,11 @@ def reconciliations(connection: Connection, delivery_id: int | None = None, data
     """Declared totals beside computed ones, of one delivery or of what a dataset shows."""
     from sqlalchemy import text
 
-    where = "r.delivery_id = :id" if delivery_id is not None else "d.state IN ('loaded', 'stored')" + (" AND r.dataset = :dataset" if dataset else "")
+    where = (
+        "r.delivery_id = :id"
+        if delivery_id is not None
+        else "d.state IN ('loaded', 'stored')" + (" AND r.dataset = :dataset" if dataset else "")
+    )
     rows = connection.execute(
         text(
             "SELECT r.delivery_id, r.dataset, r.period, r.scope, r.is_total, r.measure, r.unit, r.line, r.declared, r.computed, r.difference, r.ties "
@@ -471,6 +500,7 @@ def decisions(connection: Connection, delivery_id: int) -> list[Mapping[str, Any
     from sqlalchemy import text
 
     rows = connection.execute(
-        text("SELECT action, reason, decided_by, decided_at FROM control.decision WHERE delivery_id = :id ORDER BY decided_at"), {"id": delivery_id}
+        text("SELECT action, reason, decided_by, decided_at FROM control.decision WHERE delivery_id = :id ORDER BY decided_at"),
+        {"id": delivery_id},
     )
     return [dict(row._mapping) for row in rows]

@@ -6,6 +6,7 @@ transaction, says which. Refuses: rows that the table's own types, keys or bound
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -120,10 +121,8 @@ class Stage:
         """Stop an open COPY, so that the transaction can be rolled back."""
         if self._copy is not None:
             error = RuntimeError("abandoned")
-            try:
+            with contextlib.suppress(Exception):  # the server answers a stopped COPY with an error, which is what was wanted
                 self._context.__exit__(type(error), error, None)
-            except Exception:  # noqa: S110 - the server answers a stopped COPY with an error, which is what was wanted
-                pass
             self._copy = None
 
     def swap(self) -> None:

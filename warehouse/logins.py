@@ -97,7 +97,8 @@ class Logins:
         if not file.exists():
             if not make:
                 raise SetupFault(
-                    Message("Kho dữ liệu chưa được khởi tạo; hãy chạy: ndc migrate", "The warehouse is not set up yet; run: ndc migrate"), rule="not-migrated"
+                    Message("Kho dữ liệu chưa được khởi tạo; hãy chạy: ndc migrate", "The warehouse is not set up yet; run: ndc migrate"),
+                    rule="not-migrated",
                 )
             file.parent.mkdir(parents=True, exist_ok=True)
             file.parent.chmod(0o700)

@@ -81,14 +81,16 @@ def check_migrated(connection: Connection, contracts: Mapping[str, Contract]) ->
 
     try:
         rows = connection.execute(text("SELECT dataset, sha256 FROM control.dataset"))
-        live = {dataset: sha256 for dataset, sha256 in rows}
+        live: dict[str, str] = dict(rows.tuples().all())
     except ProgrammingError:
         live = {}
     stale = [name for name, contract in contracts.items() if live.get(name) != contract.sha256]
     if stale:
         names = ", ".join(stale)
         raise SetupFault(
-            Message(f"Hợp đồng đã thay đổi hoặc mới: {names}. Hãy chạy: ndc migrate", f"Contracts are new or changed: {names}. Run: ndc migrate"),
+            Message(
+                f"Hợp đồng đã thay đổi hoặc mới: {names}. Hãy chạy: ndc migrate", f"Contracts are new or changed: {names}. Run: ndc migrate"
+            ),
             rule="not-migrated",
         )
 
@@ -113,7 +115,10 @@ def _register(connection: Connection, contracts: Mapping[str, Contract], registr
             "VALUES (:province_id, :name, :full_name, :unit_type, :valid_from, :valid_to, :successor_id, :legal_basis)"
         ),
         [
-            {name: getattr(row, name) for name in ("province_id", "name", "full_name", "unit_type", "valid_from", "valid_to", "successor_id", "legal_basis")}
+            {
+                name: getattr(row, name)
+                for name in ("province_id", "name", "full_name", "unit_type", "valid_from", "valid_to", "successor_id", "legal_basis")
+            }
             for row in registry.rows
         ],
     )
@@ -134,7 +139,9 @@ def _pending(connection: Connection) -> tuple[str, ...]:
     from alembic.script import ScriptDirectory
 
     scripts = ScriptDirectory.from_config(_config(connection))  # type: ignore[arg-type]
-    current = MigrationContext.configure(connection, opts={"version_table": "migration", "version_table_schema": "control"}).get_current_revision()
+    current = MigrationContext.configure(
+        connection, opts={"version_table": "migration", "version_table_schema": "control"}
+    ).get_current_revision()
     return tuple(s.revision for s in reversed(list(scripts.iterate_revisions("head", current or "base"))))
 
 

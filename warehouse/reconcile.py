@@ -27,10 +27,10 @@ def across(connection: Connection, declaring: Contract, link: Reconciles, target
     """
     from sqlalchemy import text
 
-    shown = [
-        d for d in ledger.all_shown(connection) if d.dataset == declaring.dataset and d.period == period
-    ]
-    filled = connection.execute(text(f"SELECT EXISTS (SELECT FROM national.{quoted(target.dataset)} WHERE period = :period)"), {"period": period}).scalar()
+    shown = [d for d in ledger.all_shown(connection) if d.dataset == declaring.dataset and d.period == period]
+    filled = connection.execute(
+        text(f"SELECT EXISTS (SELECT FROM national.{quoted(target.dataset)} WHERE period = :period)"), {"period": period}
+    ).scalar()
     if not shown or not filled:
         return
     ours, theirs = f"national.{quoted(declaring.dataset)}", f"national.{quoted(target.dataset)}"
@@ -52,5 +52,16 @@ def across(connection: Connection, declaring: Contract, link: Reconciles, target
             measure = declaring.by_name[our].measure
             for scope, line, declared, computed in found:
                 ties = math.isclose(declared, computed, rel_tol=_EXACT, abs_tol=_EXACT)
-                rows.append(Reconciliation(f"{declaring.dataset} {scope}".strip(), not link.by, their, measure.unit if measure else "", line, declared, computed, ties))
+                rows.append(
+                    Reconciliation(
+                        f"{declaring.dataset} {scope}".strip(),
+                        not link.by,
+                        their,
+                        measure.unit if measure else "",
+                        line,
+                        declared,
+                        computed,
+                        ties,
+                    )
+                )
         ledger.replace_reconciliations(connection, delivery, rows, target.dataset)

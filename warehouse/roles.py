@@ -46,7 +46,9 @@ def ensure_login(connection: Connection, name: str, password: str, groups: tuple
     from sqlalchemy import text
 
     quote = connection.dialect.identifier_preparer.quote
-    connection.execute(text(f"DO $$ BEGIN CREATE ROLE {quote(name)} LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"))
+    connection.execute(
+        text(f"DO $$ BEGIN CREATE ROLE {quote(name)} LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$")
+    )
     rights = "INHERIT CONNECTION LIMIT 20" if inherits else "NOINHERIT"
     attributes = f"LOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB {rights}"
     literal = connection.execute(text("SELECT quote_literal(:password)"), {"password": password}).scalar()

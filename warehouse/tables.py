@@ -131,7 +131,11 @@ def create_table(table: DatasetTable) -> str:
     """The statements that make a table with its index, row security, policies, grants and comments."""
     columns = ", ".join(f"{quoted(c.name)} {c.type}{' NOT NULL' if c.is_required else ''}" for c in table.columns)
     partitioning = "" if table.storage == "central" else " PARTITION BY LIST (province_id)"
-    index = f"CREATE UNIQUE INDEX ON {table.name} ({', '.join(map(quoted, table.key))})" if table.key else f"CREATE INDEX ON {table.name} (province_id, period)"
+    index = (
+        f"CREATE UNIQUE INDEX ON {table.name} ({', '.join(map(quoted, table.key))})"
+        if table.key
+        else f"CREATE INDEX ON {table.name} (province_id, period)"
+    )
     return ";\n".join(
         [
             f"CREATE TABLE {table.name} ({columns}){partitioning}",
@@ -199,7 +203,9 @@ def plan(connection: Connection, contracts: Iterable[Contract], provinces: Itera
             missing = [p for p in provinces if part_name(table.dataset, p) not in roots]
             if missing:
                 sql = ";\n".join(create_root(table, p) for p in missing)
-                changes.append(Change(Message(f"{table.dataset}: thêm {len(missing)} tỉnh", f"{table.dataset}: add {len(missing)} provinces"), sql))
+                changes.append(
+                    Change(Message(f"{table.dataset}: thêm {len(missing)} tỉnh", f"{table.dataset}: add {len(missing)} provinces"), sql)
+                )
     return changes
 
 
@@ -216,7 +222,9 @@ def _alter(connection: Connection, contract: Contract, table: DatasetTable, live
             )
     for column in table.columns:
         if column.name not in live:
-            said = Message(f"{table.dataset}: thêm cột {column.name} ({column.type})", f"{table.dataset}: add the column {column.name} ({column.type})")
+            said = Message(
+                f"{table.dataset}: thêm cột {column.name} ({column.type})", f"{table.dataset}: add the column {column.name} ({column.type})"
+            )
             changes.append(Change(said, f"ALTER TABLE {table.name} ADD COLUMN {quoted(column.name)} {column.type};\n{grant_centre(table)}"))
         elif (have := live[column.name][0]) != column.type:
             if (have, column.type) not in _WIDER:
@@ -225,7 +233,10 @@ def _alter(connection: Connection, contract: Contract, table: DatasetTable, live
                     f"trường «{column.name}»: không thể đổi kiểu {have} thành {column.type} mà không mất dữ liệu.",
                     f"the field '{column.name}': {have} cannot become {column.type} without losing data.",
                 )
-            said = Message(f"{table.dataset}: mở rộng {column.name}: {have} → {column.type}", f"{table.dataset}: widen {column.name}: {have} → {column.type}")
+            said = Message(
+                f"{table.dataset}: mở rộng {column.name}: {have} → {column.type}",
+                f"{table.dataset}: widen {column.name}: {have} → {column.type}",
+            )
             changes.append(Change(said, f"ALTER TABLE {table.name} ALTER COLUMN {quoted(column.name)} TYPE {column.type}"))
     if _live_key(connection, table.dataset) != table.key:
         _refuse(
@@ -319,7 +330,7 @@ def _live_key(connection: Connection, dataset: str) -> tuple[str, ...]:
 def _live_comment(connection: Connection, dataset: str) -> str | None:
     from sqlalchemy import text
 
-    found: str | None = connection.execute(text("SELECT obj_description(to_regclass(:name), 'pg_class')"), {"name": f"national.{quoted(dataset)}"}).scalar()
+    found: str | None = connection.execute(
+        text("SELECT obj_description(to_regclass(:name), 'pg_class')"), {"name": f"national.{quoted(dataset)}"}
+    ).scalar()
     return found
-
-

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from etl.cli.output import Json, console, open_site, print_json, print_table
+from etl.cli.output import Json, console, open_site, print_json, print_table, say
+from expectations.faults import Message, SetupFault
 
 app = typer.Typer(help="Contracts: what each dataset must be. Hợp đồng dữ liệu.", no_args_is_help=True)
 
@@ -41,8 +42,6 @@ def list_contracts(as_json: Json = False) -> None:
 @app.command("show")
 def show_contract(dataset: str, as_json: Json = False) -> None:
     """The fields and rules of one dataset. Một hợp đồng."""
-    from expectations.faults import Message, SetupFault
-
     site = open_site()
     contract = site.contracts.get(dataset)
     if contract is None:
@@ -86,7 +85,6 @@ def lint(
     as_json: Json = False,
 ) -> None:
     """Check contracts: the language, the code lists they name, and each rule with the engine. Soát hợp đồng."""
-    from expectations.faults import SetupFault
     from expectations.odcs import load_contract
     from expectations.validate import check_rules
     from warehouse.code_lists import check_code_list
@@ -100,8 +98,6 @@ def lint(
             for name in {f.code_list for f in contract.fields if f.code_list}:
                 check_code_list(site.settings.reference, name)
             if contract.code_system and contract.code_system not in site.registry.code_systems:
-                from expectations.faults import Message
-
                 known = ", ".join(site.registry.code_systems)
                 raise SetupFault(Message(f"{file}: không có hệ mã «{contract.code_system}»; có: {known}.", f"{file}: there is no code system '{contract.code_system}'; there are {known}."))  # fmt: skip
             check_rules(contract)
@@ -111,8 +107,10 @@ def lint(
     if as_json:
         print_json({"checked": len(chosen), "faults": faults})
     else:
-        for fault in faults:
-            console(to_errors=True).print(f"[bold red]✗[/bold red] {fault['vi']}\n  {fault['en']}", markup=True)
-        console().print(f"{len(chosen) - len(faults)} of {len(chosen)} contracts are right · {len(chosen) - len(faults)}/{len(chosen)} hợp đồng đúng")
+        for found in faults:
+            say(Message(found["vi"], found["en"]), to_errors=True)
+        console().print(
+            f"{len(chosen) - len(faults)} of {len(chosen)} contracts are right · {len(chosen) - len(faults)}/{len(chosen)} hợp đồng đúng"
+        )
     if faults or not chosen:
         raise typer.Exit(3)

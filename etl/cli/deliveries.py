@@ -82,7 +82,10 @@ def run(
     site = open_site()
     only = Only(dataset, province, period)
     if dry_run:
-        tried = [(f"{arrival.sender}/{arrival.path.name}", trials) for arrival, trials in try_run(site, only, now_of(site), progress_bar(not as_json))]
+        tried = [
+            (f"{arrival.sender}/{arrival.path.name}", trials)
+            for arrival, trials in try_run(site, only, now_of(site), progress_bar(not as_json))
+        ]
         _show_trials(tried, as_json)
         return
     result = run_inbox(site, only, lambda: now_of(site), progress_bar(not as_json))
@@ -129,10 +132,17 @@ def rejections(
     print_table(
         f"Delivery {delivery}: by rule · theo quy tắc",
         ("rule", "severity", "lines", "first lines", "message"),
-        [(r["rule"], r["severity"], r["lines"], ", ".join(map(str, r["first_lines"])), f"{r['message_vi']}\n{r['message_en']}") for r in by_rule],
+        [
+            (r["rule"], r["severity"], r["lines"], ", ".join(map(str, r["first_lines"])), f"{r['message_vi']}\n{r['message_en']}")
+            for r in by_rule
+        ],
         right=("lines",),
     )
-    print_table("Lines · Các dòng", ("line", "field", "rule", "severity", "value"), [(str(x.line), x.field, x.rule, x.severity, x.value) for x in lines])
+    print_table(
+        "Lines · Các dòng",
+        ("line", "field", "rule", "severity", "value"),
+        [(str(x.line), x.field, x.rule, x.severity, x.value) for x in lines],
+    )
     total = sum(r["lines"] for r in by_rule)
     if total > len(lines):
         console().print(f"[dim]{len(lines)} of {total} shown; --limit 0 shows all · hiển thị {len(lines)} trong {total}[/dim]")
@@ -173,7 +183,14 @@ def verify(as_json: Json = False) -> None:
         if wrong:
             columns = ("partition", "delivery", "ledger rows", "warehouse rows", "lake rows", "checksums")
             rows = [
-                (c.partition, c.delivery_id, c.ledger.rows, c.warehouse.rows, c.lake.rows, "≠" if c.ledger.rows == c.warehouse.rows == c.lake.rows else "")
+                (
+                    c.partition,
+                    c.delivery_id,
+                    c.ledger.rows,
+                    c.warehouse.rows,
+                    c.lake.rows,
+                    "≠" if c.ledger.rows == c.warehouse.rows == c.lake.rows else "",
+                )
                 for c in wrong
             ]
             print_table("Differences · Khác nhau", columns, rows, right=columns[2:5])
@@ -240,7 +257,20 @@ def show_deliveries(site: Site, title: str, found: Sequence[Delivery], states: d
         receipt = receipt_of(site, d)
         place = receipt.relative_to(Path.cwd()) if receipt.is_relative_to(Path.cwd()) else receipt
         state = state_text((states or {}).get(d.delivery_id, d.state))
-        rows.append((str(d.delivery_id), d.sender, d.dataset, period, d.province_id, state, d.lines_read, d.lines_loaded, d.lines_rejected, str(place)))
+        rows.append(
+            (
+                str(d.delivery_id),
+                d.sender,
+                d.dataset,
+                period,
+                d.province_id,
+                state,
+                d.lines_read,
+                d.lines_loaded,
+                d.lines_rejected,
+                str(place),
+            )
+        )
     columns = ("no.", "sender", "dataset", "period", "province", "state", "read", "loaded", "rejected", "receipt")
     print_table(title, columns, rows, right=("no.", "read", "loaded", "rejected"))
 
@@ -286,7 +316,15 @@ def _show_trials(tried: Sequence[tuple[str, Sequence[Trial]]], as_json: bool) ->
         print_json([{"file": name, "parts": [_trial_facts(t) for t in trials]} for name, trials in tried])
     else:
         rows = [
-            (name, t.dataset, t.period, t.province_id, words[t.verdict.action], t.judged.read if t.judged else 0, t.judged.faulty if t.judged else 0)
+            (
+                name,
+                t.dataset,
+                t.period,
+                t.province_id,
+                words[t.verdict.action],
+                t.judged.read if t.judged else 0,
+                t.judged.faulty if t.judged else 0,
+            )
             for name, trials in tried
             for t in trials
         ]
@@ -320,7 +358,10 @@ def _explain(name: str, trial: Trial) -> None:
     for reason in (*trial.verdict.reasons, *(judged.notices if judged else ())):
         say(reason.message)
     if trial.by_rule:
-        rows = [(r["rule"], r["severity"], r["lines"], ", ".join(map(str, r["first_lines"])), f"{r['message_vi']}\n{r['message_en']}") for r in trial.by_rule]
+        rows = [
+            (r["rule"], r["severity"], r["lines"], ", ".join(map(str, r["first_lines"])), f"{r['message_vi']}\n{r['message_en']}")
+            for r in trial.by_rule
+        ]
         print_table(f"{name}: what to mend · cần sửa", ("rule", "severity", "lines", "first lines", "message"), rows, right=("lines",))
     differ = [r for r in judged.reconciliations if not r.ties] if judged else []
     if differ:

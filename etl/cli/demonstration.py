@@ -18,8 +18,10 @@ from etl.settings import ROOT, read_settings
 if TYPE_CHECKING:
     from etl.run import Result
     from etl.site import Site
+    from warehouse.figures import Figure
 
 EXAMPLES = ROOT / "examples"
+MANY_PERIODS = 6
 
 
 def add_to(app: typer.Typer) -> None:
@@ -37,7 +39,11 @@ def example_sites(environment: Mapping[str, str]) -> Iterator[tuple[str, Site, P
     yield "", Site(settings), EXAMPLES / "inbox"
     for folder in sorted(EXAMPLES.iterdir()):
         if (folder / "contracts").is_dir():
-            own = {"NDC_HOME": str(settings.home / folder.name), "NDC_CONTRACTS": str(folder / "contracts"), "NDC_REFERENCE": str(folder / "reference")}
+            own = {
+                "NDC_HOME": str(settings.home / folder.name),
+                "NDC_CONTRACTS": str(folder / "contracts"),
+                "NDC_REFERENCE": str(folder / "reference"),
+            }
             yield folder.name, Site(read_settings(own)), folder / "inbox"
 
 
@@ -87,11 +93,17 @@ def _facts(name: str, site: Site, result: Result) -> dict[str, object]:
     }
 
 
-def _figures(site: Site) -> list[object]:
+def _figures(site: Site) -> list[Figure]:
     from warehouse.figures import national_figures
 
     with site.warehouse.transaction() as connection:
         return [figure for contract in site.contracts.values() for figure in national_figures(connection, contract)]
+
+
+def _figures_by_measure(site: Site) -> list[list[Figure]]:
+    found = _figures(site)
+    groups = dict.fromkeys((f.dataset, f.measure) for f in found)
+    return [[f for f in found if (f.dataset, f.measure) == group] for group in groups]
 
 
 def _show(name: str, site: Site, result: Result) -> None:
@@ -104,44 +116,58 @@ def _show(name: str, site: Site, result: Result) -> None:
     if result.done:
         show_deliveries(site, f"Deliveries · Các đợt gửi {name}".strip(), everything)
     else:
-        out.print(f"[bold green]Nothing changed[/bold green]: all {len(result.unchanged)} files were delivered before · Không có gì thay đổi")
-    figures = _figures(site)
-    if figures:
-        columns = ("dataset", "period", "measure", "unit", "national figure", "declared", "difference", "")
-        rows = []
-        for f in figures:
-            contract = site.contracts[f.dataset]  # type: ignore[attr-defined]
-            difference = None if f.declared is None else f.computed - f.declared  # type: ignore[attr-defined]
-            mark = "" if f.ties is None else "✓ ties · khớp" if f.ties else "≠ differs · lệch"  # type: ignore[attr-defined]
-            period = _period_text(contract, f.period)  # type: ignore[attr-defined]
-            rows.append((f.dataset, period, f.measure, f.unit, f.computed, f.declared, 0.0 if f.ties else difference, mark))  # type: ignore[attr-defined]
-        print_table("National figures · Số liệu toàn quốc", columns, rows, right=("national figure", "declared", "difference"))
+        out.print(
+            f"[bold green]Nothing changed[/bold green]: all {len(result.unchanged)} files were delivered before · Không có gì thay đổi"
+        )
+    _show_figures(site)
     parts = [t for t in totals if not t["is_total"]]
     if parts:
         tied = sum(t["ties"] for t in parts)
-        out.print(f"{tied} of {len(parts)} declared subtotals tie; the others are in control.reconciliation · {tied}/{len(parts)} tổng vùng khớp")
+        out.print(
+            f"{tied} of {len(parts)} declared subtotals tie; the others are in control.reconciliation · {tied}/{len(parts)} tổng vùng khớp"
+        )
     for trouble in result.trouble:
         out.print(f"[bold red]✗[/bold red] {trouble.where}")
         say(trouble.message)
 
 
-def _period_text(contract: object, start: object) -> str:
+def _show_figures(site: Site) -> None:
+    """National figures beside declared ones: every period of a yearly dataset, the last one and a count of a longer series."""
     from expectations.period import Period
 
-    return str(Period(start, contract.periodicity))  # type: ignore[arg-type, attr-defined]
+    rows = []
+    for figures in _figures_by_measure(site):
+        contract = site.contracts[figures[0].dataset]
+        declared = [f for f in figures if f.ties is not None]
+        is_long = len(figures) > MANY_PERIODS
+        for f in figures[-1:] if is_long else figures:
+            period = str(Period(f.period, contract.periodicity)) + (f" ({len(figures)} periods)" if is_long else "")
+            difference = None if f.declared is None else 0.0 if f.ties else f.computed - f.declared
+            mark = "" if f.ties is None else "✓ ties · khớp" if f.ties else "≠ differs · lệch"
+            if is_long and declared:
+                mark = f"{'✓' if all(d.ties for d in declared) else '≠'} {sum(bool(d.ties) for d in declared)}/{len(declared)} tie · khớp"
+            rows.append((f.dataset, period, f.measure, f.unit, f.computed, f.declared, difference, mark))
+    columns = ("dataset", "period", "measure", "unit", "national figure", "declared", "difference", "")
+    if rows:
+        print_table("National figures · Số liệu toàn quốc", columns, rows, right=("national figure", "declared", "difference"))
 
 
 def _say_how_to_go_on(site: Site) -> None:
+    """Lines to copy: an SQL query, psql, pandas. The password stays in its file."""
     url = site.logins.analyst_url().set(drivername="postgresql")
+    password = site.settings.home / "secrets" / (url.username or "")
     central = next((c for c in site.contracts.values() if c.is_central and c.additive_fields), None)
     out = console()
     out.print("\n[bold]Go on · Làm tiếp[/bold]")
     if central is not None:
         measure = central.additive_fields[0].name
-        query = f"SELECT period, count(*) AS provinces, sum({measure}) AS total FROM national.{central.dataset} GROUP BY period ORDER BY period"
+        query = (
+            f"SELECT period, count(*) AS provinces, sum({measure}) AS total FROM national.{central.dataset} GROUP BY period ORDER BY period"
+        )
         out.print(f'  ndc sql "{query}"', soft_wrap=True, markup=False)
-    out.print(f"  psql {url.set(password=None).render_as_string()}   # password: {site.settings.home}/secrets/ndc_analyst", soft_wrap=True, markup=False)
-    out.print('  python -c "import pandas, sqlalchemy, subprocess as s; '
-              "url = s.check_output(['ndc', 'warehouse', 'url'], text=True).strip().replace('postgresql:', 'postgresql+psycopg:'); "
-              "print(pandas.read_sql('SELECT * FROM control.province', sqlalchemy.create_engine(url)))\"", soft_wrap=True, markup=False)  # fmt: skip
+    address = url._replace(password=None).render_as_string()
+    out.print(f"  PGPASSWORD=$(cat {password}) psql '{address}'", soft_wrap=True, markup=False)
+    driver = url.set(drivername="postgresql+psycopg")._replace(password=None).render_as_string()
+    program = f"import pandas, sqlalchemy; print(pandas.read_sql('SELECT * FROM control.province', sqlalchemy.create_engine('{driver}')))"
+    out.print(f'  PGPASSWORD=$(cat {password}) python -c "{program}"', soft_wrap=True, markup=False)
     out.print("  ndc verify", markup=False)

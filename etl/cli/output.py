@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -86,6 +87,8 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
 
 
 def _number(cell: Any) -> str:
+    if isinstance(cell, Decimal):
+        cell = int(cell) if cell == cell.to_integral_value() else float(cell)
     if isinstance(cell, bool) or not isinstance(cell, (int, float)):
         return str(cell)
     return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.6g}" if abs(cell) < 1000 else f"{cell:,.1f}"

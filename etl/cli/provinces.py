@@ -40,7 +40,8 @@ def resolve(
         print_json([{"text": t, "province_id": r.province_id, "candidates": r.candidates, "note": r.note} for t, r in found])
     else:
         rows = [
-            (t, r.province_id or "—", ", ".join(c.province_id for c in r.candidates), f"{r.note.vi}\n{r.note.en}" if r.note else "") for t, r in found
+            (t, r.province_id or "—", ", ".join(c.province_id for c in r.candidates), f"{r.note.vi}\n{r.note.en}" if r.note else "")
+            for t, r in found
         ]
         print_table(f"As of {day}", ("text", "province_id", "nearest", "note"), rows)
     if any(r.province_id is None for _, r in found):

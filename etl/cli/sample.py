@@ -33,7 +33,7 @@ def sample(
     contract = site.contracts.get(dataset)
     if contract is None:
         raise SetupFault(Message(f"Không có tập dữ liệu «{dataset}».", f"There is no dataset '{dataset}'."))
-    chosen = period_for(site, dataset, Path("."), "", period)
+    chosen = period_for(site, dataset, Path(), "", period)
     assert chosen is not None
     file = out or Path(contract.file_names[0].example(chosen, None) + ".csv")
     written = write_sample(contract, site.registry, province, chosen, rows, faults, seed, file, truth=truth)

@@ -90,7 +90,7 @@ def _open_psql(url: Any) -> None:
     if program is None:
         console(to_errors=True).print("psql is not installed · chưa cài psql")
         raise typer.Exit(3)
-    plain = url.set(drivername="postgresql", password=None).render_as_string()
+    plain = url.set(drivername="postgresql")._replace(password=None).render_as_string()
     os.execve(program, [program, plain], {**os.environ, "PGPASSWORD": url.password or ""})
 
 
@@ -99,7 +99,12 @@ def _server() -> Server:
 
     found = open_site().logins.server
     if found is None:
-        raise SetupFault(Message("NDC_WAREHOUSE_URL đã đặt: máy chủ ngoài không do ndc quản lý.", "NDC_WAREHOUSE_URL is set: an external server is not run by ndc."))
+        raise SetupFault(
+            Message(
+                "NDC_WAREHOUSE_URL đã đặt: máy chủ ngoài không do ndc quản lý.",
+                "NDC_WAREHOUSE_URL is set: an external server is not run by ndc.",
+            )
+        )
     return found
 
 
@@ -135,7 +140,7 @@ def url(
 ) -> None:
     """The address for an analyst's psql, DBeaver or pandas; it holds a password. Địa chỉ cho người phân tích."""
     found = open_site().logins.analyst_url().set(drivername="postgresql")
-    print(found.set(password=None).render_as_string() if without_password else found.render_as_string(hide_password=False))
+    print(found._replace(password=None).render_as_string() if without_password else found.render_as_string(hide_password=False))
 
 
 @app.command()

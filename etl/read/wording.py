@@ -14,6 +14,9 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TypeAlias
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from expectations.text import fold, normalise
 
 Cell: TypeAlias = str | float | int | bool | datetime | date | time | None
@@ -117,12 +120,21 @@ class Labels:
         found = [wording for text in texts for wording in wordings(text)]
         self._exact = {w.text for w in found if w.glob is None}
         self._globs = [w for w in found if w.glob is not None]
+        words = {re.split(r"[ *]", wording.text.lstrip("* "))[0] for wording in found}
+        self._sign = "" if "" in words else "|".join(sorted(words))
 
     def __bool__(self) -> bool:
         return bool(self._exact or self._globs)
 
     def __contains__(self, text: str) -> bool:
         return any(self.fits(reading) for reading, rank in readings(text) if rank < HALF)
+
+    def may_hold(self, texts: pa.Array) -> pa.Array:
+        """Which of many texts need to be looked at one by one: those that hold the first word of some wording anywhere."""
+        if not self:
+            return pc.not_equal(pc.binary_length(texts), pc.binary_length(texts))
+        plain = pc.replace_substring_regex(pc.utf8_normalize(texts, "NFKD"), r"\p{M}+", "")
+        return pc.match_substring_regex(pc.replace_substring_regex(pc.utf8_lower(plain), "[đðɖ]", "d"), self._sign)
 
     def fits(self, reading: str) -> bool:
         """Whether a folded reading is one of the wordings."""

@@ -18,7 +18,9 @@ def snapshot(site: Site) -> dict[str, Any]:
     """Rows, ledger, rejections and reconciliation of the warehouse, the lake's rows, receipts and what is left in the inbox."""
     return {
         "warehouse": warehouse_rows(site),
-        "ledger": [{k: v for k, v in row.items() if k not in _TIMES} for row in query(site, "SELECT * FROM control.delivery ORDER BY delivery_id")],
+        "ledger": [
+            {k: v for k, v in row.items() if k not in _TIMES} for row in query(site, "SELECT * FROM control.delivery ORDER BY delivery_id")
+        ],
         "unreported": query(site, "SELECT count(*) AS n FROM control.delivery WHERE reported_at IS NULL"),
         "rejections": query(site, "SELECT * FROM control.rejection ORDER BY delivery_id, line, field, rule"),
         "reconciliation": query(site, "SELECT * FROM control.reconciliation ORDER BY delivery_id, line, measure"),

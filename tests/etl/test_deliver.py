@@ -71,8 +71,14 @@ def test_a_corrected_delivery_replaces_its_partition_and_no_other(site: Site, da
     run_all(site)
     put(site, f"ha-noi/{dataset}/{dataset}_2025-05.csv", lines(6, visits=9))
     (done,) = run_all(site).done
-    found = query(site, f"SELECT province_id, period::text, min(visits) AS low, count(*) AS n FROM national.{dataset} GROUP BY 1, 2 ORDER BY 1, 2")
-    assert [tuple(r.values()) for r in found] == [("ha-noi", "2025-05-01", 9, 6), ("ha-noi", "2025-06-01", 2, 5), ("lao-cai", "2025-05-01", 3, 5)]
+    found = query(
+        site, f"SELECT province_id, period::text, min(visits) AS low, count(*) AS n FROM national.{dataset} GROUP BY 1, 2 ORDER BY 1, 2"
+    )
+    assert [tuple(r.values()) for r in found] == [
+        ("ha-noi", "2025-05-01", 9, 6),
+        ("ha-noi", "2025-06-01", 2, 5),
+        ("lao-cai", "2025-05-01", 3, 5),
+    ]
     states = query(site, "SELECT state FROM control.delivery WHERE delivery_id <> " + str(done.delivery_id))
     assert sorted(r["state"] for r in states) == ["stored", "stored", "superseded"]
     assert all(c.agrees for c in verify(site))

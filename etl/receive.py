@@ -112,6 +112,16 @@ def _is_delivery(path: Path) -> bool:
     return not path.name.startswith((".", "~$")) and stat.S_ISREG(path.lstat().st_mode)
 
 
+def check_readable(path: Path) -> None:
+    """Raise `SenderFault` unless there is a file at the path that this account can read."""
+    if not path.exists():
+        raise SenderFault(Message(f"Không có tệp «{path}».", f"There is no file '{path}'."), rule="no-file")
+    if not path.is_file():
+        raise SenderFault(Message(f"«{path}» không phải là tệp; hãy nêu một tệp.", f"'{path}' is not a file; name a file."), rule="not-a-file")
+    if not os.access(path, os.R_OK):
+        raise SenderFault(Message(f"Không có quyền đọc «{path}».", f"'{path}' may not be read by this account."), rule="not-readable")
+
+
 # ---------------------------------------------------------------- whose file it is
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from etl.decide import Evidence, Verdict, decide
 from etl.deliver import deliver, finish, task_of
 from etl.judge import Judged, judge, summarise_rejections
-from etl.receive import Arrival, Attribution, attribute, clear, find_arrivals, receive
+from etl.receive import Arrival, Attribution, attribute, check_readable, clear, find_arrivals, receive
 from etl.site import Site
 from etl.watch import UNWATCHED, Watch
 from expectations.faults import Fault, MachineFault, Message, SenderFault, SetupFault
@@ -165,6 +165,7 @@ def deliver_file(
     site: Site, path: Path, sender: str, dataset: str | None, period: str | None, now: datetime, watch: Watch = UNWATCHED
 ) -> Result:
     """Deliver one file as if it had arrived in the sender's folder. The file itself stays where it is."""
+    check_readable(path)
     with site.warehouse.transaction() as connection:
         check_migrated(connection, site.contracts)
     result = Result()
@@ -201,6 +202,7 @@ def check_file(
     site: Site, path: Path, sender: str | None, dataset: str | None, period: str | None, today: date, watch: Watch = UNWATCHED
 ) -> list[Trial]:
     """Judge a file with nothing stored and no warehouse: what the sender's history would say is not known here."""
+    check_readable(path)
     sender = sender or _likely_sender(site, path)
     folder = dataset or (path.parent.name if path.parent.name in site.contracts else None)
     found = attribute(path, sender, folder, site, today, period_text=period_for(site, folder, path, sender, period))

@@ -54,7 +54,7 @@ class Logins:
         return Warehouse(url)
 
     def analyst_url(self) -> URL:
-        """The login of an analyst at the centre."""
+        """The login of an analyst at the centre, in a form that every client understands."""
         if self.server is None:
             raise SetupFault(
                 Message(
@@ -62,7 +62,7 @@ class Logins:
                     "External server: use your own login, a member of ndc_centre.",
                 )
             )
-        return self._login(ANALYST)
+        return self._login(ANALYST).set(query={})
 
     @cached_property
     def _given(self) -> URL:

@@ -27,4 +27,8 @@ def query_rows(url: URL, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
     except psycopg.Error as error:
         said = (error.diag.message_primary or str(error)).strip()
         hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
-        raise SetupFault(Message(f"Cơ sở dữ liệu từ chối: {said}{hint}", f"The database refused: {said}{hint}"), rule="query") from error
+        vi, en = f"Cơ sở dữ liệu từ chối: {said}{hint}", f"The database refused: {said}{hint}"
+        if error.sqlstate == "42501":
+            vi += ". Cột hạn chế (dữ liệu cá nhân) không được cấp: hãy nêu tên các cột cần, xem: ndc contracts show <tập dữ liệu>"
+            en += ". Restricted columns (personal data) are not granted: name the columns you need, see: ndc contracts show <dataset>"
+        raise SetupFault(Message(vi, en), rule="query") from error

@@ -67,6 +67,10 @@ def open_delimited(source: Source, contract: Contract, batch_rows: int) -> Grid:
         raise faults[0] if faults else header_not_found(contract, [one.rows for one in heads])
     head, heading = max(found, key=lambda pair: _credit(*pair))
     grid = Grid(heading, iter(()), encoding=source.encoding, repairs={} if source.is_utf8 else {"encoding": 1})
+    width = _width(head, heading)
+    if width != heading.width:
+        grid.heading = heading = replace(heading, width=width)
+        grid.repairs["separators"] = 1
     grid.rows = _Reader(source, head, heading, heading.lines_for(batch_rows), grid).rows()
     return grid
 
@@ -98,12 +102,24 @@ def _credit(head: _Head, heading: Heading) -> tuple[int, int]:
     return len(heading.header.found) + len(heading.named), -sum(len(row) != heading.width for row in below if row)
 
 
+def _width(head: _Head, heading: Heading) -> int:
+    """The number of cells of a row: that of the header, unless all rows agree on another and only blank cells make the difference."""
+    below = [row for row in head.rows[heading.last + 1 :] if any(row)]
+    counts = {len(row) for row in below}
+    if len(counts) != 1:
+        return heading.width
+    [count] = counts
+    surplus = below if count > heading.width else head.rows[heading.first : heading.last + 1]
+    is_blank = not any(cell.strip() for row in surplus for cell in row[min(count, heading.width) :])
+    return count if is_blank else heading.width
+
+
 class _Reader:
     """One pass over the rows below the header. Keeps count of records and physical lines across blocks."""
 
     def __init__(self, source: Source, head: _Head, heading: Heading, batch_rows: int, grid: Grid) -> None:
         self._source, self._head, self._heading, self._batch_rows, self._grid = source, head, heading, batch_rows, grid
-        self._invalid: deque[tuple[int, int, str]] = deque()
+        self._odd: deque[tuple[int, int, str]] = deque()
         self._record = 1  # the reader's number of the next record
         self._line = head.lines[heading.last] + 1
 
@@ -130,7 +146,7 @@ class _Reader:
         for batch in self._blocks():
             waiting.append(batch)
             count += batch.num_rows
-            if count >= self._batch_rows:
+            if max(count, len(self._odd)) >= self._batch_rows:
                 yield _as_one(waiting)
                 waiting, count = [], 0
         if count:
@@ -165,7 +181,7 @@ class _Reader:
                 raise self._unclosed(error) from error
 
     def _note(self, row: Any) -> str:
-        self._invalid.append((row.number, row.actual_columns, row.text))
+        self._odd.append((row.number, row.actual_columns, row.text))
         return "skip"
 
     def _unclosed(self, error: Exception) -> Exception:
@@ -185,8 +201,8 @@ class _Reader:
         """The batch with the physical line of each row, and the odd rows among it. The parser reports odd rows ahead of time."""
         count = batch.num_rows if batch is not None else 0
         odd: list[tuple[int, int, str]] = []
-        while self._invalid and (is_last or self._invalid[0][0] < self._record + count + len(odd)):
-            odd.append(self._invalid.popleft())
+        while self._odd and (is_last or self._odd[0][0] < self._record + count + len(odd)):
+            odd.append(self._odd.popleft())
         if batch is None and not odd:
             return None
         columns = tuple(Cells(array) for array in batch.columns) if batch is not None else ()

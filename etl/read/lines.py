@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -72,18 +73,18 @@ class LineSorter:
         lines = contract.layout.lines
         self._contract, self._heading = contract, heading
         self._is_plain = lines.are_plain
-        self._unassigned = Labels(lines.unassigned)
         self._labels = [
             (Kind.TOTAL, Labels(lines.total)),
             (Kind.SUBTOTAL, Labels(lines.subtotal_labels)),
             (Kind.SKIP, Labels(lines.skip)),
-            (Kind.UNASSIGNED, self._unassigned),
+            (Kind.UNASSIGNED, Labels(lines.unassigned)),
         ]
+        self._every_label = Labels([*lines.total, *lines.subtotal_labels, *lines.skip, *lines.unassigned])
         self._subtotal = re.compile(lines.subtotal_first_cell) if lines.subtotal_first_cell else None
         self._end = re.compile(lines.end, re.IGNORECASE) if lines.end else None
         self._ends_at_blank = self._end is not None and self._end.fullmatch("") is not None
         self._label_places = _label_places(contract, heading)
-        texts = [f.name for f in contract.fields if f.type == "string" and f.name in heading.columns] if self._unassigned else []
+        texts = [f.name for f in contract.fields if f.type == "string" and f.name in heading.columns] if lines.unassigned else []
         self._text_places = [heading.columns[name] for name in texts]
         self._has_data = False
         self._titles: list[str] = []
@@ -106,13 +107,12 @@ class LineSorter:
     # ------------------------------------------------------------ what each line is
 
     def _kinds(self, rows: Rows, is_blank: Mask) -> Kinds:
-        kinds = _over_distinct(first_text(rows.cells), self._kind_of_first)
+        kinds = self._over_distinct(first_text(rows.cells), is_first=True)
         if self._label_places:
-            labels = first_text([rows.cells[place] for place in self._label_places])
-            kinds = np.minimum(kinds, _over_distinct(labels, self._kind_of_label))
+            kinds = np.minimum(kinds, self._over_distinct(first_text([rows.cells[place] for place in self._label_places]), is_first=False))
         for places in self._text_places:
-            texts = first_text([rows.cells[place] for place in places])
-            kinds = np.minimum(kinds, _over_distinct(texts, lambda text: Kind.UNASSIGNED if text in self._unassigned else Kind.DATA))
+            texts = self._over_distinct(first_text([rows.cells[place] for place in places]), is_first=False)
+            kinds[(texts == Kind.UNASSIGNED) & (kinds == Kind.DATA)] = Kind.UNASSIGNED
         if self._contract.layout.lines.subtotal_alone:
             filled = np.sum([~blank(cells) for cells in rows.cells], axis=0)
             kinds[(filled == 1) & (kinds == Kind.DATA)] = Kind.SUBTOTAL
@@ -123,16 +123,27 @@ class LineSorter:
             kinds[begin:][is_blank[begin:]] = Kind.END
         return kinds
 
+    def _over_distinct(self, texts: pa.Array, *, is_first: bool) -> Kinds:
+        """What each text makes of its line; every distinct text is looked at once, and by its labels only if it may hold one."""
+        encoded = texts.dictionary_encode()
+        words = encoded.dictionary
+        kinds = np.full(len(words) + 1, Kind.DATA, np.int8)
+        for place in self._every_label.candidates(words):
+            kinds[place] = self._kind_of_label(words[place].as_py())
+        if is_first and (self._end is not None or self._subtotal is not None):
+            by_pattern = np.array([self._kind_of_pattern(text) for text in words.to_pylist()], np.int8)
+            kinds[:-1] = np.minimum(kinds[:-1], by_pattern)
+        found: Kinds = kinds[pc.fill_null(encoded.indices, len(words)).to_numpy(zero_copy_only=False)]
+        return found
+
     def _kind_of_label(self, text: str) -> Kind:
         return next((kind for kind, labels in self._labels if text in labels), Kind.DATA)
 
-    def _kind_of_first(self, text: str) -> Kind:
-        plain = normalise(text)
+    def _kind_of_pattern(self, text: str) -> Kind:
+        plain = text.strip() if text.isascii() else normalise(text)
         if self._end is not None and plain and self._end.match(plain):
             return Kind.END
-        if self._subtotal is not None and self._subtotal.search(plain):
-            return Kind.SUBTOTAL
-        return self._kind_of_label(text)
+        return Kind.SUBTOTAL if self._subtotal is not None and self._subtotal.search(plain) else Kind.DATA
 
     def _kind_of_stray(self, stray: Stray) -> Kind:
         if stray.message is not None:
@@ -141,7 +152,7 @@ class LineSorter:
         if first is None:
             return Kind.END if self._ends_at_blank and self._has_data else Kind.BLANK
         label = next((stray.cells[place] for place in self._label_places if place < len(stray.cells)), "")
-        kind = min(self._kind_of_first(first), self._kind_of_label(label))
+        kind = min(self._kind_of_pattern(first), self._kind_of_label(first), self._kind_of_label(label))
         if kind is Kind.DATA and self._contract.layout.lines.subtotal_alone and sum(bool(cell.strip()) for cell in stray.cells) == 1:
             return Kind.SUBTOTAL
         return Kind.DATA if kind is Kind.UNASSIGNED else kind
@@ -178,12 +189,7 @@ class LineSorter:
                 yield place, Kind(kinds[place]), None
 
     def _broken(self, stray: Stray) -> BrokenLine:
-        found, expected = len(stray.cells), self._heading.width
-        message = Message(
-            f"Dòng có {found} ô, tiêu đề có {expected} cột; kiểm tra dấu phân cách và dấu ngoặc kép.",
-            f"The line has {found} cells, the header {expected} columns; check separators and quotation marks.",
-        )
-        return BrokenLine(stray.line, stray.text[:200], stray.message or message)
+        return BrokenLine(stray.line, stray.text[:200], stray.message or _wrong_number(len(stray.cells), self._heading.width))
 
     # ------------------------------------------------------------ totals
 
@@ -240,16 +246,17 @@ class LineSorter:
         return value
 
 
+@lru_cache(maxsize=256)
+def _wrong_number(found: int, expected: int) -> Message:
+    return Message(
+        f"Dòng có {found} ô, tiêu đề có {expected} cột; kiểm tra dấu phân cách và dấu ngoặc kép.",
+        f"The line has {found} cells, the header {expected} columns; check separators and quotation marks.",
+    )
+
+
 def _label_places(contract: Contract, heading: Heading) -> Columns:
     """The column that names a line: that of the province, else of the first text field."""
     order = [f for f in contract.fields if f.holds == "province"] + [f for f in contract.fields if f.type == "string" and f.holds is None]
     repeated = contract.layout.unpivot.beside if contract.layout.unpivot else None
     places = {**heading.columns, **({repeated: heading.named[0].beside} if repeated and heading.named else {})}
     return next((places[f.name] for f in order if f.name in places), ())
-
-
-def _over_distinct(texts: pa.Array, judge: Callable[[str], Kind]) -> Kinds:
-    encoded = texts.dictionary_encode()
-    kinds = np.array([*(judge(text) for text in encoded.dictionary.to_pylist()), Kind.DATA], np.int8)
-    found: Kinds = kinds[pc.fill_null(encoded.indices, len(kinds) - 1).to_numpy(zero_copy_only=False)]
-    return found

@@ -129,12 +129,17 @@ class Labels:
     def __contains__(self, text: str) -> bool:
         return any(self.fits(reading) for reading, rank in readings(text) if rank < HALF)
 
-    def may_hold(self, texts: pa.Array) -> pa.Array:
+    def candidates(self, texts: pa.Array) -> list[int]:
         """Which of many texts need to be looked at one by one: those that hold the first word of some wording anywhere."""
         if not self:
-            return pc.not_equal(pc.binary_length(texts), pc.binary_length(texts))
-        plain = pc.replace_substring_regex(pc.utf8_normalize(texts, "NFKD"), r"\p{M}+", "")
-        return pc.match_substring_regex(pc.replace_substring_regex(pc.utf8_lower(plain), "[đðɖ]", "d"), self._sign)
+            return []
+        plain = texts
+        if not pc.all(pc.string_is_ascii(texts), min_count=0).as_py():
+            plain = pc.replace_substring_regex(pc.utf8_normalize(texts, "NFKD"), r"[\p{M}\x{200B}\x{FEFF}]+", "")
+            plain = pc.replace_substring_regex(plain, "[đĐðÐɖƉ]", "d")
+            plain = pc.replace_substring_regex(pc.replace_substring_regex(plain, "[ßẞ]", "ss"), "ı", "i")
+        places: list[int] = pc.indices_nonzero(pc.match_substring_regex(pc.utf8_lower(plain), self._sign)).to_pylist()
+        return places
 
     def fits(self, reading: str) -> bool:
         """Whether a folded reading is one of the wordings."""

@@ -198,6 +198,7 @@ def _one_line_of(group: list[Row]) -> Row:
 
 
 _FILLED = re.compile(rb'<(?:\w+:)?c r="([A-Z]{1,3})(\d{1,7})"[^>]*(?<!/)>')
+_FAR = re.compile(rb'<(?:\w+:)?c r="([A-Z]{2,3})\d{1,7}"[^>]*(?<!/)>')
 
 
 def _check_extent(file: Path) -> None:
@@ -218,15 +219,17 @@ def _check_extent(file: Path) -> None:
 
 
 def _extent(archive: zipfile.ZipFile, part: str) -> tuple[int, int]:
+    """How far the filled cells of a sheet reach. Rows ascend, so the last cells of each block tell its height."""
     height = width = 0
     rest = b""
     with archive.open(part) as stream:
         while block := stream.read(1 << 20):
-            found = _FILLED.findall(rest + block)
-            if found:
-                height = max(height, max(int(row) for _, row in found[-1:] + found[:1]))
-                width = max(width, max(_column_number(letters) for letters in {letters for letters, _ in found}))
-            rest = (rest + block)[-256:]
+            block = rest + block
+            last = _FILLED.findall(block[-(1 << 16) :]) or _FILLED.findall(block)
+            letters = {letters for letters, _ in last} | set(_FAR.findall(block))
+            height = max(height, int(last[-1][1]) if last else 0)
+            width = max(width, max(map(_column_number, letters), default=0))
+            rest = block[-256:]
     return height, width
 
 

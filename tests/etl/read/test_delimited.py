@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from etl.read.tables import read_table
 from expectations.faults import SenderFault
-from tests.etl.read.reading import broken, cells, contract_of, lines, read, text
+from tests.etl.read.reading import YEAR, broken, cells, contract_of, lines, read, text
 
 FIELDS = [text("a", required=True), text("b"), text("c")]
 ONE = [text("a", required=True)]
@@ -165,3 +166,26 @@ def test_columns_may_stand_in_any_order_and_unknown_ones_are_told(tmp_path: Path
     table, batches = read(tmp_path / "a.csv", contract_of(tmp_path, *FIELDS))
     assert (cells(batches, "a"), cells(batches, "c")) == (["1"], ["3"])
     assert (table.header.missing, table.header.unknown) == (("b",), ("x",))
+
+
+@pytest.mark.parametrize(("header", "row"), [("a,b,c,", "1,2,3"), ("a,b,c", "1,2,3,"), ("a,b,c,,", "1,2,3")])
+def test_a_separator_too_many_at_the_end_of_all_rows_or_of_the_header_does_no_harm(tmp_path: Path, header: str, row: str) -> None:
+    (tmp_path / "a.csv").write_text(f"{header}\n{row}\n\n{row}\n", encoding="utf-8")
+    table, batches = read(tmp_path / "a.csv", contract_of(tmp_path, *FIELDS))
+    assert (cells(batches, "c"), lines(batches), broken(batches)) == (["3", "3"], [2, 4], [])
+    assert table.repairs == {"separators": 1}
+
+
+def test_a_cell_too_many_that_is_filled_breaks_the_line(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a,b,c\n1,2,3,4\n1,2,3,4\n", encoding="utf-8")
+    table, batches = read(tmp_path / "a.csv", contract_of(tmp_path, *FIELDS))
+    assert (broken(batches), table.repairs) == ([2, 3], {})
+
+
+def test_broken_lines_do_not_gather_in_memory(tmp_path: Path) -> None:
+    """Also where no line is whole, they come out batch by batch."""
+    (tmp_path / "a.csv").write_text("a,b,c\n" + "1,2\n" * 1_500_000, encoding="utf-8")
+    table = read_table(tmp_path / "a.csv", contract_of(tmp_path, *FIELDS), YEAR, batch_rows=100_000)
+    sizes = [len(batch.broken) for batch in table.batches]
+    assert sum(sizes) == 1_500_000
+    assert max(sizes) < 600_000

@@ -1,0 +1,1 @@
+"""What a delivery costs, beside what it would cost otherwise; see README.md."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -85,7 +86,10 @@ class Cursor:
         fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
         if not fits or (isinstance(value, bool) and kind is not bool):
             vi, en = _TYPE_NAMES[kind]
-            self.fault(f"cần {vi}, gặp {value!r}.", f"expected {en}, found {value!r}.")
+            found_vi, found_en = _found(value)
+            is_unquoted = kind is str and isinstance(value, (int, float, date))  # 12:30 is a number of base 60, no is false
+            vi, en = (f"{vi} trong ngoặc kép", f"{en} in quotes") if is_unquoted else (vi, en)
+            self.fault(f"cần {vi}, gặp {found_vi}.", f"expected {en}, found {found_en}.")
         return value  # type: ignore[no-any-return]  # `fits` is what a cast would claim
 
     def text(self) -> str:
@@ -126,15 +130,28 @@ def suggestion(word: str, known: Sequence[str]) -> tuple[str, str]:
     return (f" Có phải «{near[0]}»?", f" Did you mean '{near[0]}'?") if near else ("", "")
 
 
+def _found(value: Any) -> tuple[str, str]:
+    """What was found, in both languages; of a list or group of keys only that it is one."""
+    for kind in (list, dict):
+        if isinstance(value, kind):
+            return _TYPE_NAMES[kind]
+    shown = str(value) if isinstance(value, date) else "null" if value is None else str(value).lower() if value in (True, False) else None
+    shown = shown if shown is not None else repr(value)
+    return shown, shown
+
+
 def read_text(file: Path) -> str:
-    """The text of a file. Raises `SetupFault` when it cannot be read as UTF-8."""
+    """The text of a file, without a byte order mark. Raises `SetupFault` when it cannot be read as UTF-8."""
     try:
-        return file.read_text(encoding="utf-8")
+        content = file.read_bytes()
     except OSError as error:
         raise SetupFault(Message(f"{file}: không đọc được ({error.strerror}).", f"{file}: cannot be read ({error.strerror}).")) from error
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
+        where = f"{file}:{content.count(bytes([10]), 0, error.start) + 1}"
         raise SetupFault(
-            Message(f"{file}:1: tệp không phải UTF-8 ({error.reason}).", f"{file}:1: the file is not UTF-8 ({error.reason}).")
+            Message(f"{where}: tệp không phải UTF-8 ({error.reason}).", f"{where}: the file is not UTF-8 ({error.reason}).")
         ) from error
 
 
@@ -143,37 +160,50 @@ def parse_document(text: str, file: Path) -> Cursor:
     try:
         node = yaml.compose(text, Loader=_LOADER)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{file}:{mark.line + 1 if mark else 1}"
-        problem = getattr(error, "problem", None) or str(error)
-        raise SetupFault(Message(f"{where}: không đọc được YAML: {problem}.", f"{where}: not readable as YAML: {problem}.")) from error
+        mark, position = getattr(error, "problem_mark", None), getattr(error, "position", None)
+        before = text.encode()[:position].count(b"\n") if isinstance(position, int) else 0  # a character that YAML does not allow
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+        _place(file, mark.line + 1 if mark else before + 1).fault(f"không đọc được YAML: {problem}.", f"not readable as YAML: {problem}.")
     lines: dict[tuple[object, ...], int] = {}
     if node is None:
         return Cursor(file, {}, lines)
-    return Cursor(file, _construct(file, node, (), lines), lines)
+    return Cursor(file, _construct(file, node, (), lines, ()), lines)
 
 
-def _construct(file: Path, node: yaml.Node, path: tuple[object, ...], lines: dict[tuple[object, ...], int]) -> Any:
+def _place(file: Path, line: int) -> Cursor:
+    return Cursor(file, None, {(): line})
+
+
+def _construct(
+    file: Path, node: yaml.Node, path: tuple[object, ...], lines: dict[tuple[object, ...], int], above: tuple[yaml.Node, ...]
+) -> Any:
     lines[path] = node.start_mark.line + 1
+    if any(node is other for other in above):
+        _place(file, node.start_mark.line + 1).fault("chỗ này chứa chính nó.", "this place contains itself.")
+    above = (*above, node)
     if isinstance(node, yaml.MappingNode):
-        result: dict[Any, Any] = {}
+        result: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = _scalar(key_node)
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
+                _place(file, line).fault("khoá phải là một từ, không phải nhóm hay «<<».", "a key is one word, no group and no '<<'.")
+            key = key_node.value  # as written: `no` and 2024 are words here
             if key in result:
-                Cursor(file, None, {(): key_node.start_mark.line + 1}).fault(
-                    f"khoá «{key}» xuất hiện hai lần.", f"the key '{key}' stands here twice."
-                )
-            result[key] = _construct(file, value_node, (*path, key), lines)
-            lines[(*path, key)] = key_node.start_mark.line + 1
+                _place(file, line).fault(f"khoá «{key}» xuất hiện hai lần.", f"the key '{key}' stands here twice.")
+            result[key] = _construct(file, value_node, (*path, key), lines, above)
+            lines[(*path, key)] = line
         return result
     if isinstance(node, yaml.SequenceNode):
-        return [_construct(file, item, (*path, index), lines) for index, item in enumerate(node.value)]
-    return _scalar(node)
+        return [_construct(file, item, (*path, index), lines, above) for index, item in enumerate(node.value)]
+    return _scalar(file, node)
 
 
-def _scalar(node: yaml.Node) -> Any:
+def _scalar(file: Path, node: yaml.Node) -> Any:
     loader = yaml.SafeLoader("")
     try:
         return loader.construct_object(node, deep=True)
+    except (yaml.YAMLError, ValueError) as error:  # a tag of somebody's own, 2025-02-30
+        problem = getattr(error, "problem", None) or str(error)
+        _place(file, node.start_mark.line + 1).fault(f"không hiểu giá trị này: {problem}.", f"this value is not understood: {problem}.")
     finally:
         loader.dispose()

@@ -81,7 +81,7 @@ def check_migrated(connection: Connection, contracts: Mapping[str, Contract]) ->
 
     try:
         rows = connection.execute(text("SELECT dataset, sha256 FROM control.dataset"))
-        live: dict[str, str] = dict(rows.tuples().all())
+        live = {row[0]: row[1] for row in rows}
     except ProgrammingError:
         live = {}
     stale = [name for name, contract in contracts.items() if live.get(name) != contract.sha256]

@@ -32,6 +32,7 @@ from expectations.faults import Message, SenderFault
 
 SEPARATORS = ",;\t|"
 _BLOCK = 1 << 20  # measured: larger blocks read slower
+_MOST_ODD = 600_000  # lines in a row: more than a block can hold. The parser hands over nothing while none is whole
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _BREAK = r"\r\n|\r|\n"
 _UNCLOSED = Message(
@@ -119,7 +120,7 @@ class _Reader:
 
     def __init__(self, source: Source, head: _Head, heading: Heading, batch_rows: int, grid: Grid) -> None:
         self._source, self._head, self._heading, self._batch_rows, self._grid = source, head, heading, batch_rows, grid
-        self._odd: deque[tuple[int, int, str]] = deque()
+        self._odd: deque[tuple[int, str]] = deque()
         self._record = 1  # the reader's number of the next record
         self._line = head.lines[heading.last] + 1
 
@@ -174,17 +175,25 @@ class _Reader:
             except pa.ArrowInvalid as error:
                 if "Empty CSV file" in str(error):
                     return
-                raise self._unclosed(error) from error
+                raise self._unreadable(error) from error
             try:
                 yield from reader
             except pa.ArrowInvalid as error:
-                raise self._unclosed(error) from error
+                raise self._unreadable(error) from error
 
     def _note(self, row: Any) -> str:
-        self._odd.append((row.number, row.actual_columns, row.text))
-        return "skip"
+        self._odd.append((row.number, row.text))
+        return "skip" if len(self._odd) < _MOST_ODD else "error"
 
-    def _unclosed(self, error: Exception) -> Exception:
+    def _unreadable(self, error: Exception) -> Exception:
+        if len(self._odd) >= _MOST_ODD:
+            return SenderFault(
+                Message(
+                    f"Từ khoảng dòng {self._line}: {_MOST_ODD} dòng liền nhau không có đủ {self._heading.width} ô như tiêu đề. Hãy xuất lại tệp.",
+                    f"From about line {self._line}: {_MOST_ODD} lines in a row do not have the header's {self._heading.width} cells. Export the file again.",
+                ),
+                rule="cells",
+            )
         if "straddling" not in str(error):
             return error
         return SenderFault(
@@ -200,23 +209,23 @@ class _Reader:
     def _placed(self, batch: pa.RecordBatch | None, *, is_last: bool) -> Rows | None:
         """The batch with the physical line of each row, and the odd rows among it. The parser reports odd rows ahead of time."""
         count = batch.num_rows if batch is not None else 0
-        odd: list[tuple[int, int, str]] = []
+        odd: list[tuple[int, str]] = []
         while self._odd and (is_last or self._odd[0][0] < self._record + count + len(odd)):
             odd.append(self._odd.popleft())
         if batch is None and not odd:
             return None
         columns = tuple(Cells(array) for array in batch.columns) if batch is not None else ()
-        before = np.array([number - self._record - place for place, (number, _, _) in enumerate(odd)], np.int64)
+        before = np.array([number - self._record - place for place, (number, _) in enumerate(odd)], np.int64)
         records = np.arange(count) + np.searchsorted(before, np.arange(count), side="right")
         extra = np.zeros(count + len(odd), np.int64)
         for cells in columns:
             extra[records] += _line_breaks(cells.text)
-        for number, _, text in odd:
+        for number, text in odd:
             extra[number - self._record] += len(re.findall(_BREAK, text))
         lines = self._line + np.arange(len(extra)) + np.concatenate(([0], np.cumsum(extra)[:-1])) if len(extra) else extra
         strays = tuple(
             Stray(int(lines[number - self._record]), int(after), self._cells(text), text)
-            for (number, _, text), after in zip(odd, before, strict=True)
+            for (number, text), after in zip(odd, before, strict=True)
         )
         self._record += len(extra)
         self._line += len(extra) + int(extra.sum())
@@ -241,7 +250,10 @@ class _Reader:
             return rows
         value = rows.cells[-1].text[-1].as_py() or ""
         torn = '"' + value.replace('"', '""')
-        tail = self._tail(len(torn.encode()) + 1)
+        tail = self._tail(len(torn.encode()) + 4)
+        if tail.rstrip("\r\n").endswith(torn + '"'):
+            return rows  # closed, and then a line break
+        tail = tail[-len(torn) - 1 :]
         if not tail.endswith(torn) or tail[: -len(torn)] not in ("", self._head.separator, "\n", "\r"):
             return rows
         self._grid.is_cut = True

@@ -149,7 +149,7 @@ def test_migrate_shows_its_plan_before_it_changes_anything(home: Home, tmp_path:
     text = (CONTRACTS / "clinic.odcs.yaml").read_text()
     (tmp_path / "new.odcs.yaml").write_text(text.replace("clinic", "brandnew"))
     planned = home.run("migrate", "--dry-run", "--json", NDC_CONTRACTS=str(tmp_path))
-    assert [t["en"] for t in json.loads(planned.stdout)["tables"]][0] == "Create the table brandnew"
+    assert json.loads(planned.stdout)["tables"][0]["en"] == "Create the table brandnew"
     assert home.run("sql", "SELECT FROM national.brandnew").returncode == 3
 
 

@@ -182,10 +182,15 @@ def test_a_cell_too_many_that_is_filled_breaks_the_line(tmp_path: Path) -> None:
     assert (broken(batches), table.repairs) == ([2, 3], {})
 
 
-def test_broken_lines_do_not_gather_in_memory(tmp_path: Path) -> None:
-    """Also where no line is whole, they come out batch by batch."""
-    (tmp_path / "a.csv").write_text("a,b,c\n" + "1,2\n" * 1_500_000, encoding="utf-8")
-    table = read_table(tmp_path / "a.csv", contract_of(tmp_path, *FIELDS), YEAR, batch_rows=100_000)
+def test_a_file_of_nothing_but_broken_lines_is_returned_before_it_fills_the_memory(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a,b,c\n1,2,3\n" + "1,2\n" * 700_000, encoding="utf-8")
+    with pytest.raises(SenderFault, match="600000 lines in a row do not have the header's 3 cells"):
+        read(tmp_path / "a.csv", contract_of(tmp_path, *FIELDS))
+
+
+def test_broken_lines_do_not_gather_while_some_are_whole(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a,b,c\n" + ("1,2\n" * 99 + "1,2,3\n") * 9_000, encoding="utf-8")
+    table = read_table(tmp_path / "a.csv", contract_of(tmp_path, *FIELDS), YEAR, batch_rows=20_000)
     sizes = [len(batch.broken) for batch in table.batches]
-    assert sum(sizes) == 1_500_000
+    assert sum(sizes) == 891_000
     assert max(sizes) < 600_000

@@ -43,6 +43,7 @@ class Arrival:
     sender: str
     folder: str | None
     is_settled: bool
+    modified: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,36 +81,43 @@ def find_arrivals(inbox: Path, settle_seconds: float, now: float) -> Iterator[Ar
         places: list[tuple[Path, str | None]] = [(sender, None), *((folder, folder.name) for folder in sorted(_folders(sender)))]
         for place, folder in places:
             for path in sorted(place.iterdir()):
-                if not _is_delivery(path):
+                facts = _facts(path)
+                if facts is None:
                     continue
-                facts = path.stat()
                 is_named_unfinished = path.name.lower().endswith(_UNFINISHED)
                 if now - facts.st_mtime < settle_seconds and not is_named_unfinished:
                     young[path] = (facts.st_size, facts.st_mtime_ns)
-                arrivals.append(Arrival(path, sender.name, folder, not is_named_unfinished))
+                arrivals.append(Arrival(path, sender.name, folder, not is_named_unfinished, facts.st_mtime))
     if young:
         time.sleep(settle_seconds)  # looking twice is the only way to see that a file grows
     for arrival in arrivals:
         before = young.get(arrival.path)
         if before is not None:
-            try:
-                facts = arrival.path.stat()
-            except FileNotFoundError:
-                continue
-            yield replace(arrival, is_settled=before == (facts.st_size, facts.st_mtime_ns))
+            facts = _facts(arrival.path)
+            if facts is not None:
+                yield replace(arrival, is_settled=before == (facts.st_size, facts.st_mtime_ns))
         else:
             yield arrival
+
+
+def _facts(path: Path) -> os.stat_result | None:
+    """Size and times of a plain file that a sender put there; None for anything else, and for what is gone already.
+
+    No folder, link, hidden file or lock file of a spreadsheet program.
+    """
+    if path.name.startswith((".", "~$")):
+        return None
+    try:
+        facts = path.lstat()
+    except FileNotFoundError:
+        return None
+    return facts if stat.S_ISREG(facts.st_mode) else None
 
 
 def _folders(place: Path) -> list[Path]:
     if not place.is_dir():
         return []
     return [path for path in place.iterdir() if path.is_dir() and not path.is_symlink() and not path.name.startswith(".")]
-
-
-def _is_delivery(path: Path) -> bool:
-    """A plain file that a sender put there: no folder, link, hidden file or lock file of a spreadsheet program."""
-    return not path.name.startswith((".", "~$")) and stat.S_ISREG(path.lstat().st_mode)
 
 
 def check_readable(path: Path) -> None:
@@ -275,6 +283,7 @@ def receive(
     )
     new, unchanged = [], []
     with site.warehouse.transaction() as connection:
+        ledger.lock_sender(connection, sender)
         if contract:
             ledger.save_contract(connection, contract)
         for part in parts or (None,):

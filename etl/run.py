@@ -106,17 +106,24 @@ def run(site: Site, only: Only, now: Callable[[], datetime], progress: Progress)
         progress.end()
     for arrival in arrivals:
         watch = progress.begin(arrival.path.name)
-        with _apart(result, f"{arrival.sender}/{arrival.path.name}"):
+        with _apart(result, f"{arrival.sender}/{arrival.path.name}"), _unless_taken(arrival.path):
             _receive_and_deliver(site, arrival, only, now, watch, result)
         progress.end()
     return result
 
 
 def carry_on(site: Site, delivery: Delivery, now: datetime, watch: Watch = UNWATCHED) -> Delivery:
-    """Do what the ledger shows unfinished of one delivery."""
-    if delivery.state == "received":
-        return deliver(site, delivery, now, is_approved=_was_approved(site, delivery), watch=watch)
-    return finish(site, delivery.delivery_id, now, watch=watch)
+    """Do what the ledger shows unfinished of one delivery; nothing when another process is at it."""
+    with site.warehouse.transaction() as claim:
+        is_ours = ledger.claim(claim, delivery.delivery_id)
+        current = ledger.get(claim, delivery.delivery_id)
+        if not is_ours or current.reported_at is not None:
+            return current
+        if current.state != "received":
+            return finish(site, delivery.delivery_id, now, watch=watch)
+        decided = ledger.decisions(claim, delivery.delivery_id)
+        is_approved = bool(decided) and decided[-1]["action"] == "approve"
+        return deliver(site, current, now, is_approved=is_approved, watch=watch)
 
 
 def in_order(arrivals: Iterator[Arrival]) -> list[Arrival]:
@@ -124,7 +131,7 @@ def in_order(arrivals: Iterator[Arrival]) -> list[Arrival]:
 
     def key(arrival: Arrival) -> tuple[str, str, str, float, str]:
         stem = re.sub(r"\s*\(\d+\)$", "", arrival.path.stem)
-        return arrival.sender, arrival.folder or "", stem, arrival.path.stat().st_mtime, arrival.path.name
+        return arrival.sender, arrival.folder or "", stem, arrival.modified, arrival.path.name
 
     return sorted(arrivals, key=key)
 
@@ -143,6 +150,16 @@ def _receive_and_deliver(site: Site, arrival: Arrival, only: Only, now: Callable
     result.unchanged += received.unchanged
     for delivery in received.new:
         result.done.append(carry_on(site, delivery, now(), watch))
+
+
+@contextmanager
+def _unless_taken(path: Path) -> Iterator[None]:
+    """A file that another run received meanwhile is nothing to do for this one."""
+    try:
+        yield
+    except FileNotFoundError:
+        if path.exists():
+            raise
 
 
 @contextmanager
@@ -317,8 +334,3 @@ def _held(connection: Connection, delivery_id: int) -> Delivery:
         )
     return delivery
 
-
-def _was_approved(site: Site, delivery: Delivery) -> bool:
-    with site.warehouse.transaction() as connection:
-        decided = ledger.decisions(connection, delivery.delivery_id)
-    return bool(decided) and decided[-1]["action"] == "approve"

@@ -7,7 +7,8 @@ Refuses: duplicate keys, and values of another type than asked for; nothing is c
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -17,6 +18,10 @@ import yaml
 from expectations.faults import Message, SetupFault
 
 T = TypeVar("T")
+NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
+"""A name that can be one of a table or column."""
+DOCUMENTATION = ("tags", "authoritativeDefinitions", "description", "businessName", "id")
+"""Keys of the standard that are for readers only."""
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TYPE_NAMES = {
     str: ("chuỗi ký tự", "text"),
@@ -50,6 +55,11 @@ class Cursor:
 
     def child(self, key: object) -> Cursor:
         return Cursor(self.file, self.value[key], self._lines, (*self.path, key))
+
+    def lines_below(self) -> dict[tuple[object, ...], int]:
+        """The line of this place and of all below it, by their path from here."""
+        depth = len(self.path)
+        return {(): self.line} | {path[depth:]: line for path, line in self._lines.items() if path[:depth] == self.path}
 
     def has(self, key: str) -> bool:
         return isinstance(self.value, dict) and key in self.value
@@ -116,6 +126,51 @@ class Cursor:
             return (self.value,)
         return tuple(item.text() for item in self.items())
 
+    def text_at(self, key: str) -> str:
+        """The text of a key, empty when it is absent."""
+        found = self.find(key)
+        return found.text() if found else ""
+
+    def texts_at(self, key: str) -> tuple[str, ...]:
+        found = self.find(key)
+        return found.texts() if found else ()
+
+    def flag_at(self, key: str) -> bool:
+        """Whether a key is true; it is not when it is absent."""
+        found = self.find(key)
+        return found.must_be(bool) if found else False
+
+    def choice_at(self, key: str, allowed: Sequence[str], default: str) -> Any:
+        found = self.find(key)
+        return found.one_of(allowed) if found else default
+
+    def count(self, least: int = 0) -> int:
+        """A whole number that is not below `least`."""
+        if self.must_be(int) < least:
+            self.fault(f"cần số nguyên từ {least} trở lên.", f"a whole number of {least} or more is needed.")
+        return self.must_be(int)
+
+    def group(self, read: Callable[[Cursor], T]) -> T:
+        """What `read` makes of a group of keys; a key that it does not take is a fault."""
+        self.must_be(dict)
+        result = read(self)
+        self.done()
+        return result
+
+    def custom(self) -> Cursor:
+        """The `customProperties` of this place as one group of keys."""
+        values: dict[str, Any] = {}
+        listed = self.find("customProperties")
+        lines: dict[tuple[object, ...], int] = {(): (listed or self).line}
+        for item in listed.items() if listed else ():
+            key, value = item.take("property").text(), item.take("value")
+            if key in values:
+                item.fault(f"«{key}» xuất hiện hai lần.", f"'{key}' stands here twice.")
+            values[key] = value.value
+            lines |= {(key, *path): line for path, line in value.lines_below().items()}
+            item.done("id", "description", "vendor")
+        return Cursor(self.file, values, lines)
+
     def done(self, *documentation: str) -> None:
         """Complain about keys that nobody took; keys in `documentation` are for readers only and pass."""
         for key in self.must_be(dict):
@@ -135,9 +190,8 @@ def _found(value: Any) -> tuple[str, str]:
     for kind in (list, dict):
         if isinstance(value, kind):
             return _TYPE_NAMES[kind]
-    shown = str(value) if isinstance(value, date) else "null" if value is None else str(value).lower() if value in (True, False) else None
-    shown = shown if shown is not None else repr(value)
-    return shown, shown
+    shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return (f"«{value}»", f"'{value}'") if isinstance(value, str) else (shown, shown)
 
 
 def read_text(file: Path) -> str:

@@ -6,7 +6,9 @@ its sentence in both languages. Refuses: running anything.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any, Literal
 
 from expectations.contract import Field, Rule
@@ -15,46 +17,56 @@ from expectations.faults import Message
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of expectation: the arguments that name fields, whom it judges, and the types it can read (None: any)."""
+    """One kind of expectation: the arguments that name fields, whom it judges, and the types it can read (None: any).
+
+    `is_alike`: its fields are compared with each other. `is_key`: it may read the field that tells the province or the period.
+    `is_ours`: the engine judges a truth that predicates.py computes.
+    """
 
     columns: tuple[str, ...]
     arguments: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     scope: Literal["line", "delivery"] = "line"
     types: tuple[str, ...] | None = None
+    is_alike: bool = False
+    is_key: bool = False
     is_ours: bool = False
 
 
 _TEXT = ("string",)
 _ORDERED = ("integer", "number", "date", "timestamp")
 _COUNTED = ("integer", "number")
-_BOUNDS = ("min_value", "max_value", "strict_min", "strict_max")
+BOUNDS = ("min_value", "max_value", "strict_min", "strict_max")
 
 KINDS: dict[str, Kind] = {
     "expect_column_values_to_not_be_null": Kind(("column",)),
     "expect_column_values_to_be_null": Kind(("column",)),
     "expect_column_values_to_be_in_set": Kind(("column",), ("value_set",)),
     "expect_column_values_to_not_be_in_set": Kind(("column",), ("value_set",)),
-    "expect_column_values_to_be_between": Kind(("column",), (), _BOUNDS, types=_ORDERED),
+    "expect_column_values_to_be_between": Kind(("column",), (), BOUNDS, types=_ORDERED),
     "expect_column_values_to_match_regex": Kind(("column",), ("regex",), types=_TEXT),
     "expect_column_values_to_not_match_regex": Kind(("column",), ("regex",), types=_TEXT),
     "expect_column_values_to_match_regex_list": Kind(("column",), ("regex_list",), ("match_on",), types=_TEXT),
     "expect_column_values_to_not_match_regex_list": Kind(("column",), ("regex_list",), types=_TEXT),
     "expect_column_value_lengths_to_equal": Kind(("column",), ("value",), types=_TEXT),
-    "expect_column_value_lengths_to_be_between": Kind(("column",), (), _BOUNDS, types=_TEXT),
-    "expect_column_pair_values_to_be_equal": Kind(("column_A", "column_B"), (), ("ignore_row_if",)),
-    "expect_column_pair_values_a_to_be_greater_than_b": Kind(("column_A", "column_B"), (), ("or_equal", "ignore_row_if"), types=_ORDERED),
-    "expect_column_pair_values_to_be_in_set": Kind(("column_A", "column_B"), ("value_pairs_set",), ("ignore_row_if",)),
-    "expect_select_column_values_to_be_unique_within_record": Kind(("column_list",), (), ("ignore_row_if",)),
+    "expect_column_value_lengths_to_be_between": Kind(("column",), (), BOUNDS, types=_TEXT),
+    "expect_column_pair_values_to_be_equal": Kind(("column_A", "column_B"), (), ("ignore_row_if",), is_alike=True),
+    "expect_column_pair_values_a_to_be_greater_than_b": Kind(
+        ("column_A", "column_B"), (), ("or_equal", "ignore_row_if"), types=_ORDERED, is_alike=True
+    ),
+    "expect_column_pair_values_to_be_in_set": Kind(
+        ("column_A", "column_B"), ("value_pairs_set",), ("ignore_row_if",), types=("string", "integer", "number", "boolean")
+    ),
+    "expect_select_column_values_to_be_unique_within_record": Kind(("column_list",), (), ("ignore_row_if",), is_alike=True),
     "expect_multicolumn_sum_to_equal": Kind(("column_list",), ("sum_total",), ("ignore_row_if",), types=_COUNTED),
-    "expect_column_values_to_be_unique": Kind(("column",), scope="delivery"),
-    "expect_compound_columns_to_be_unique": Kind(("column_list",), (), ("ignore_row_if",), scope="delivery"),
+    "expect_column_values_to_be_unique": Kind(("column",), scope="delivery", is_key=True),
+    "expect_compound_columns_to_be_unique": Kind(("column_list",), scope="delivery", is_key=True),
     "expect_table_row_count_to_be_between": Kind((), (), ("min_value", "max_value"), scope="delivery"),
     "expect_table_row_count_to_equal": Kind((), ("value",), scope="delivery"),
-    "expect_column_sum_to_be_between": Kind(("column",), (), _BOUNDS, scope="delivery", types=_COUNTED),
-    "expect_column_mean_to_be_between": Kind(("column",), (), _BOUNDS, scope="delivery", types=_COUNTED),
-    "expect_column_min_to_be_between": Kind(("column",), (), _BOUNDS, scope="delivery", types=_COUNTED),
-    "expect_column_max_to_be_between": Kind(("column",), (), _BOUNDS, scope="delivery", types=_COUNTED),
+    "expect_column_sum_to_be_between": Kind(("column",), (), BOUNDS, scope="delivery", types=_COUNTED),
+    "expect_column_mean_to_be_between": Kind(("column",), (), BOUNDS, scope="delivery", types=_COUNTED),
+    "expect_column_min_to_be_between": Kind(("column",), (), BOUNDS, scope="delivery", types=_COUNTED),
+    "expect_column_max_to_be_between": Kind(("column",), (), BOUNDS, scope="delivery", types=_COUNTED),
     # Ours: a truth per line is computed from the columns, and the engine judges that.
     "expect_column_values_to_be_in_code_list": Kind(("column",), ("code_list",), types=_TEXT, is_ours=True),
     "expect_column_values_to_be_within_period": Kind(
@@ -74,8 +86,11 @@ def fields_named(kind: Kind, arguments: dict[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def option_rules(field: Field, options: dict[str, Any], source: int) -> list[Rule]:
-    """The rules that follow from a field's own standard options: required, pattern, lengths, limits, values, code list."""
+def option_rules(field: Field, options: Mapping[str, Any], values: Sequence[Any], source: int) -> list[Rule]:
+    """The rules that follow from a field's own standard options: required, pattern, lengths, limits, values, code list.
+
+    Limits in `options`, and `values` (those of its enumeration), are of the field's type.
+    """
     rules = []
 
     def add(name: str, expectation: str, vi: str, en: str, **arguments: Any) -> None:
@@ -120,15 +135,20 @@ def option_rules(field: Field, options: dict[str, Any], source: int) -> list[Rul
         )
     low, high = options.get("minimum", options.get("exclusiveMinimum")), options.get("maximum", options.get("exclusiveMaximum"))
     if low is not None or high is not None:
+        is_above, is_below = "exclusiveMinimum" in options, "exclusiveMaximum" in options
+        vi_low, vi_high = "lớn hơn" if is_above else "từ", "nhỏ hơn" if is_below else "đến"
+        en_low, en_high = "above" if is_above else "at least", "below" if is_below else "at most"
+        vi_parts = [f"{word} {_written(value, 'vi')}" for word, value in ((vi_low, low), (vi_high, high)) if value is not None]
+        en_parts = [f"{word} {_written(value, 'en')}" for word, value in ((en_low, low), (en_high, high)) if value is not None]
         add(
             "range",
             "expect_column_values_to_be_between",
-            f"phải {_range(low, high, 'từ', 'đến', 'ít nhất', 'nhiều nhất')}.",
-            f"must be {_range(low, high, 'from', 'to', 'at least', 'at most')}.",
+            f"phải {' '.join(vi_parts)}{' trở lên' if high is None and not is_above else ' trở xuống' if low is None and not is_below else ''}.",
+            f"must be {' and '.join(en_parts)}.",
             min_value=low,
             max_value=high,
-            strict_min="exclusiveMinimum" in options,
-            strict_max="exclusiveMaximum" in options,
+            strict_min=is_above,
+            strict_max=is_below,
         )
     if field.enum:
         shown = ", ".join(field.enum[:12]) + (", …" if len(field.enum) > 12 else "")
@@ -137,7 +157,7 @@ def option_rules(field: Field, options: dict[str, Any], source: int) -> list[Rul
             "expect_column_values_to_be_in_set",
             f"giá trị phải là một trong: {shown}.",
             f"must be one of: {shown}.",
-            value_set=list(field.enum),
+            value_set=list(values),
         )
     if field.code_list:
         add(
@@ -166,6 +186,13 @@ def key_rule(keys: tuple[Field, ...], source: int) -> Rule:
         scope="delivery",
         source=source,
     )
+
+
+def _written(value: Any, language: str) -> str:
+    """A limit as people write it."""
+    if isinstance(value, date) and language == "vi":
+        return f"{value:%d/%m/%Y %H:%M}" if isinstance(value, datetime) else f"{value:%d/%m/%Y}"
+    return f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else str(value)
 
 
 def _range(low: Any, high: Any, start: str, to: str, least: str, most: str) -> str:

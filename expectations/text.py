@@ -12,8 +12,8 @@ from functools import lru_cache
 
 # U+00D0/U+00F0 (Eth) and U+0189 (African D) are what old fonts and keyboards leave where Đ is meant.
 _REPAIRED = str.maketrans({"Ð": "Đ", "ð": "đ", "Ɖ": "Đ", "ɖ": "đ", "\u00a0": " ", "\u2007": " ", "\u202f": " ", "\ufeff": "", "\u200b": ""})
-_UNACCENTED_D = str.maketrans({"đ": "d", "Đ": "D", "ı": "i", "ß": "ss"})
-_NOT_WORD = re.compile(r"[^0-9a-z]+")
+_UNACCENTED = str.maketrans({"đ": "d", "ı": "i"})  # no marks of Unicode's: nothing takes them off
+_NOT_WORD = re.compile(r"[\W_]+")
 
 
 def normalise(text: str) -> str:
@@ -27,6 +27,6 @@ def fold(text: str) -> str:
 
     Idempotent; `fold("  TỔNG THU\\nNSNN (1)") == "tong thu nsnn 1"`.
     """
-    base = unicodedata.normalize("NFKD", text.translate(_REPAIRED).translate(_UNACCENTED_D).casefold())
-    plain = "".join(c for c in base if not unicodedata.combining(c)).translate(_UNACCENTED_D)
+    base = unicodedata.normalize("NFKD", text.translate(_REPAIRED)).casefold()  # № and 𝐀 have their capitals after NFKD only
+    plain = "".join(c for c in unicodedata.normalize("NFKD", base) if not unicodedata.combining(c)).translate(_UNACCENTED)
     return _NOT_WORD.sub(" ", plain).strip()

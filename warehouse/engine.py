@@ -49,11 +49,13 @@ class Warehouse:
             connection = self.engine.connect()
         except OperationalError as error:
             raise unreachable(self.url, error) from error
-        with connection:
+        with _lost_connections_told(self.url), connection:
             check_version(connection)
             with connection.begin():
                 try:
                     connection.execute(text(f"SET LOCAL ROLE {role}"))
+                except OperationalError:
+                    raise
                 except DBAPIError as error:
                     raise SetupFault(_NOT_MIGRATED, rule="not-migrated") from error
                 yield connection
@@ -62,6 +64,21 @@ class Warehouse:
         """Close idle connections."""
         if "engine" in self.__dict__:
             self.engine.dispose()
+
+
+@contextmanager
+def _lost_connections_told(url: URL) -> Iterator[None]:
+    """A server that goes away, or has no room left, in the middle of the work is a fault of the machine."""
+    from psycopg import OperationalError
+    from sqlalchemy.exc import OperationalError as WrappedError
+
+    try:
+        yield
+    except (OperationalError, WrappedError) as error:
+        state = getattr(getattr(error, "orig", error), "sqlstate", None) or "08000"
+        if state[:2] in ("08", "53", "57"):
+            raise unreachable(url, error) from error
+        raise
 
 
 _NOT_MIGRATED = Message(

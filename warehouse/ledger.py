@@ -133,6 +133,20 @@ def _select(connection: Connection, where: str, **values: Any) -> list[Delivery]
 # ---------------------------------------------------------------- writing
 
 
+def claim(connection: Connection, delivery_id: int) -> bool:
+    """Whether the delivery is ours to carry on until the transaction ends; not when another process has claimed it."""
+    from sqlalchemy import text
+
+    return bool(connection.execute(text("SELECT pg_try_advisory_xact_lock(10, :id)"), {"id": delivery_id % 2**31}).scalar())
+
+
+def lock_sender(connection: Connection, sender: str) -> None:
+    """Until the transaction ends, nobody else enters deliveries of this sender, so that the same bytes are not entered twice."""
+    from sqlalchemy import text
+
+    connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:sender, 9))"), {"sender": sender})
+
+
 def open_delivery(connection: Connection, delivery: Delivery, *, keep_id: bool = False) -> Delivery:
     """Enter a delivery and return it with its number; `keep_id` when it is rebuilt from an archive."""
     from sqlalchemy import text

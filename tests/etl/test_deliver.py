@@ -6,10 +6,13 @@ import json
 import os
 import signal
 import stat
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import psycopg
 import pyarrow.parquet as pq
 import pytest
 
@@ -20,7 +23,7 @@ from etl.site import Site
 from etl.store import Store
 from etl.verify import verify
 from etl.watch import Watch
-from expectations.faults import SetupFault
+from expectations.faults import MachineFault, SetupFault
 from tests.conftest import NOW, site_on
 from tests.etl.conftest import CONTRACTS, HEADER, lines, put, run_all
 from tests.etl.snapshots import assert_equal, query, snapshot
@@ -145,6 +148,30 @@ def test_a_file_still_being_written_waits(site: Site) -> None:
     (site.settings.inbox / "ha-noi/clinic/clinic_2025-05.csv").mkdir()
     result = run_all(site)
     assert (result.done, result.waiting) == ([], ["ha-noi/clinic_2025-05.csv.part"])
+
+
+def test_a_growing_file_waits_until_it_has_settled(site: Site) -> None:
+    slow = Site(replace(site.settings, settle_seconds=0.4))
+    slow.__dict__["logins"] = site.logins
+    path = put(slow, "ha-noi/clinic/clinic_2025-05.csv", HEADER)
+    is_over = threading.Event()
+
+    def write() -> None:
+        with path.open("a") as file:
+            while not is_over.wait(0.05):
+                file.write("1000,01/02/2020,5,10,X\n")
+                file.flush()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert run_all(slow).waiting == ["ha-noi/clinic_2025-05.csv"]
+    finally:
+        is_over.set()
+        writer.join()
+    put(slow, "ha-noi/clinic/clinic_2025-05.csv", lines(3))
+    assert [d.state for d in run_all(slow).done] == ["stored"]
+    slow.warehouse.dispose()
 
 
 def test_a_link_out_of_the_inbox_is_not_followed(site: Site, tmp_path: Path) -> None:
@@ -351,3 +378,45 @@ def test_warehouse_and_lake_are_rebuilt_equal_from_archive_and_ledger(new_site: 
     assert all(c.agrees for c in verify(rebuilt))
     with pytest.raises(SetupFault, match="empty home"):
         rebuild(rebuilt, Store(original.settings.archive), NOW)
+
+
+# ---------------------------------------------------------------- two at once, and a server that goes away
+
+
+def test_two_runs_at_once_deliver_each_file_once(new_site: Callable[..., Site], server: object) -> None:
+    one = new_site(contracts=CONTRACTS)
+    other = site_on(server, one.logins._database, one.settings)  # type: ignore[arg-type, attr-defined]
+    for sender in ("ha-noi", "lao-cai", "son-la", "lai-chau"):
+        put(one, f"{sender}/permit/permit_2025-05.csv", lines(30))
+    one.warehouse.dispose()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            status = len(run_all(other).trouble)
+        finally:
+            os._exit(status)
+    assert run_all(one).trouble == []
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert [r["state"] for r in query(one, "SELECT state FROM control.delivery")] == ["stored"] * 4
+    assert all(c.agrees for c in verify(one))
+
+
+def test_a_connection_lost_in_the_middle_is_a_fault_of_the_machine_and_the_next_run_finishes(site: Site) -> None:
+    put(site, "ha-noi/clinic/clinic_2025-05.csv", lines(3))
+
+    class Cutter(Progress):
+        def begin(self, name: str) -> Watch:
+            return Watch(on_step=lambda step: cut() if step == "judged" else None)
+
+    def cut() -> None:
+        admin = site.logins._server.superuser_url("postgres")  # type: ignore[attr-defined]
+        with psycopg.connect(admin.set(drivername="postgresql").render_as_string(hide_password=False), autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'ndc_service' AND datname = %s",
+                [site.logins._database],
+            )  # type: ignore[attr-defined]
+
+    with pytest.raises(MachineFault, match="does not answer"):
+        run(site, Only(), lambda: NOW, Cutter())
+    assert [d.state for d in run_all(site).done] == ["stored"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from etl.read.wording import Labels, cell_text, readings
@@ -18,6 +18,7 @@ PIECES = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(texts=st.lists(PIECES.map("".join), max_size=8), labels=st.lists(PIECES.map("".join), max_size=3))
 @example(texts=["Cả\nnước"], labels=["cả nước"])
 def test_no_text_that_is_a_label_is_passed_over_when_many_are_looked_at(texts: list[str], labels: list[str]) -> None:
@@ -57,6 +58,7 @@ def test_a_cell_is_read_as_a_person_reads_it(cell: object, text: str) -> None:
     assert cell_text(cell) == text  # type: ignore[arg-type]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20))
 def test_every_cell_can_be_read_as_itself(text: str) -> None:
     assert fold(text) in dict(readings(text))

@@ -11,8 +11,11 @@ import unicodedata
 from functools import lru_cache
 
 # U+00D0/U+00F0 (Eth) and U+0189 (African D) are what old fonts and keyboards leave where Đ is meant.
-_REPAIRED = str.maketrans({"Ð": "Đ", "ð": "đ", "Ɖ": "Đ", "ɖ": "đ", "\u00a0": " ", "\u2007": " ", "\u202f": " ", "\ufeff": "", "\u200b": ""})
-_UNACCENTED = str.maketrans({"đ": "d", "ı": "i"})  # no marks of Unicode's: nothing takes them off
+_ETH = {"Ð": "Đ", "ð": "đ", "Ɖ": "Đ", "ɖ": "đ"}
+# Blanks that do not break, and signs that nobody sees: byte order mark, soft hyphen, marks of width none and of direction.
+_ODD_BLANKS = dict.fromkeys("\u00a0\u2007\u202f", " ") | dict.fromkeys("\ufeff\u00ad\u200b\u200e\u200f\u2060", "")
+_REPAIRED = str.maketrans(_ETH | _ODD_BLANKS)
+_UNACCENTED = str.maketrans({"đ": "d", "ð": "d", "ɖ": "d", "ı": "i"})  # Unicode knows no mark that could be taken off these
 _NOT_WORD = re.compile(r"[\W_]+")
 
 
@@ -27,6 +30,6 @@ def fold(text: str) -> str:
 
     Idempotent; `fold("  TỔNG THU\\nNSNN (1)") == "tong thu nsnn 1"`.
     """
-    base = unicodedata.normalize("NFKD", text.translate(_REPAIRED)).casefold()  # № and 𝐀 have their capitals after NFKD only
-    plain = "".join(c for c in unicodedata.normalize("NFKD", base) if not unicodedata.combining(c)).translate(_UNACCENTED)
-    return _NOT_WORD.sub(" ", plain).strip()
+    base = unicodedata.normalize("NFKD", text).casefold()  # № and 𝐀 have their capitals after NFKD only
+    plain = "".join(c for c in unicodedata.normalize("NFKD", base) if not unicodedata.combining(c) and unicodedata.category(c) != "Cf")
+    return _NOT_WORD.sub(" ", plain.translate(_UNACCENTED)).strip()

@@ -176,18 +176,50 @@ def _decodes(file: Path, encoding: str) -> None:
 
 
 def _legacy(file: Path) -> str:
-    """windows-1258, unless a tone mark would stand where no vowel precedes it: then windows-1252 shares the other letters."""
+    """windows-1258, unless a tone mark would stand where no vowel precedes it: then windows-1252 shares the other letters.
+
+    A file that is UTF-8 almost everywhere is damaged UTF-8; read as anything else it would be nonsense without a complaint.
+    """
+    line = _where_utf8_breaks(file)
+    if line is None:
+        for encoding in ("windows-1258", "windows-1252"):
+            if _is_written_in(file, encoding):
+                return encoding
+    where_vi, where_en = (f" (từ dòng {line})", f" (from line {line})") if line is not None else ("", "")
+    raise _fault(
+        "encoding",
+        f"«{file.name}»: chữ không phải UTF-8{where_vi}, cũng không phải windows-1258.",
+        f"'{file.name}': its text is not UTF-8{where_en}, nor windows-1258.",
+        "Hãy lưu lại dạng CSV UTF-8.",
+        "Save it as CSV UTF-8.",
+    )
+
+
+def _where_utf8_breaks(file: Path) -> int | None:
+    """The line of the first damage in a text that is UTF-8 almost everywhere, or None when it is another encoding."""
+    first, line, bad, good = 1, 1, 0, 0
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    with file.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            text = decoder.decode(block)
+            if not bad and "\ufffd" in text:
+                first = line + text[: text.index("\ufffd")].count("\n")
+            bad += text.count("\ufffd")
+            good += len(text.encode()) - len(text)
+            line += text.count("\n")
+    return first if good > 12 * bad else None  # a damaged place counts 2 itself, and a letter of a good text 1 or 2
+
+
+def _is_written_in(file: Path, encoding: str) -> bool:
     last = ""
     try:
-        for text in _pieces(file, "windows-1258"):
+        for text in _pieces(file, encoding):
             if _STRAY_TONE.search(last + text):
-                _decodes(file, "windows-1252")
-                return "windows-1252"
+                return False
             last = text[-1:]
     except UnicodeError:
-        _decodes(file, "windows-1252")
-        return "windows-1252"
-    return "windows-1258"
+        return False
+    return True
 
 
 def _pieces(file: Path, encoding: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from html import unescape
 from itertools import islice
@@ -214,7 +215,7 @@ def _check_extent(file: Path) -> None:
                     height, width = _extent(archive, part)
                     if height * width > MOST_CELLS:
                         raise _too_large(file, f"{_sheet_name(archive, part)}: {height} × {width}")
-    except (zipfile.BadZipFile, EOFError, KeyError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, NotImplementedError, RuntimeError) as error:
         raise damaged(file, str(error)) from error
 
 

@@ -50,7 +50,7 @@ def contract_of(folder: Path, *fields: dict[str, Any], periodicity: str = "year"
         "customProperties": [
             {"property": "sender", "value": "each-province"},
             {"property": "periodicity", "value": periodicity},
-            {"property": "fileName", "value": "things_{period:%Y}"},
+            {"property": "fileName", "value": f"things_{{period:{_PERIODS[periodicity]}}}"},
             *([{"property": "layout", "value": layout}] if layout else []),
         ],
     }
@@ -62,6 +62,7 @@ def contract_of(folder: Path, *fields: dict[str, Any], periodicity: str = "year"
     return _LOADED[written]
 
 
+_PERIODS = {"year": "%Y", "quarter": "%Y-Q%q", "month": "%Y-%m", "day": "%Y-%m-%d"}
 _LOADED: dict[str, Contract] = {}  # Hypothesis asks for one contract again and again
 
 

@@ -157,5 +157,19 @@ def test_no_character_is_lost_where_blocks_meet(tmp_path: Path) -> None:
 
 
 def test_one_bad_byte_at_the_end_of_a_large_file_is_not_taken_for_utf_8(tmp_path: Path) -> None:
-    content = ("Tỉnh,Dân số\n" + "a,1\n" * 500_000).encode() + b"\xff"
-    assert identify(write(tmp_path, "a.csv", content)).encoding != "utf-8"
+    content = ("Ti,D\n" + "a,1\n" * 500_000).encode() + b"\xe0"
+    assert identify(write(tmp_path, "a.csv", content)).encoding == "windows-1258"
+
+
+def test_damaged_utf_8_is_not_read_as_anything_else(tmp_path: Path) -> None:
+    content = TABLE.encode() * 20
+    for bad in (b"\xff", b"\xe1\x22", b"\x80"):
+        with pytest.raises(SenderFault, match=r"not UTF-8 \(from line 61\)") as fault:
+            identify(write(tmp_path, "a.csv", content + bad + content))
+        assert fault.value.rule == "encoding"
+
+
+def test_bytes_of_no_known_encoding_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SenderFault, match="nor windows-1258") as fault:
+        identify(write(tmp_path, "a.csv", b"T\x81nh,D\x9dn s\x90\n"))
+    assert fault.value.rule == "encoding"

@@ -5,6 +5,7 @@ Answers for: rows that the ledger does not know, and files that no delivery put 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -17,10 +18,10 @@ from etl.lake import lake_name
 from etl.site import Site
 from etl.store import Store
 from expectations.contract import Contract
-from expectations.unique import checksum
+from expectations.unique import checksum, row_checksums
 from warehouse import ledger
 from warehouse.ledger import Delivery
-from warehouse.unload import count_rows, read_rows
+from warehouse.unload import read_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +54,18 @@ def verify(site: Site, on_each: Callable[[int, int], None] = lambda done, total:
     """Compare every partition; those that agree come out, too."""
     with site.warehouse.transaction() as connection:
         shown = ledger.all_shown(connection)
-        counted = {(c.dataset, row[0], row[1]): row[2] for c in site.contracts.values() for row in count_rows(connection, c)}
-    known, files = set(), set()
-    for done, delivery in enumerate(shown):
-        contract = site.contracts.get(delivery.dataset or "")
-        if contract is None:
-            continue
-        name = lake_name(delivery)
-        files.add(name)
-        known.add((delivery.dataset, delivery.period, delivery.delivery_id))
-        stated = Content(delivery.lines_loaded, delivery.row_checksum)
-        yield Comparison(
-            _partition(delivery),
-            delivery.delivery_id,
-            stated,
-            _in_warehouse(site, contract, delivery),
-            in_lake(site.lake, contract, delivery),
-        )
-        on_each(done + 1, len(shown))
-    for (dataset, period, delivery_id), rows in sorted(counted.items(), key=str):
-        if (dataset, period, delivery_id) not in known:
-            yield Comparison(f"{dataset}/{period}", delivery_id, _NOTHING, Content(rows, None), _NOTHING)
+    files, done = set(), 0
+    for contract in site.contracts.values():
+        found = _in_warehouse(site, contract)
+        for delivery in (d for d in shown if d.dataset == contract.dataset):
+            stated = Content(delivery.lines_loaded, delivery.row_checksum)
+            in_warehouse = found.pop(delivery.delivery_id, _NOTHING if delivery.lines_loaded else Content(0, 0))
+            yield Comparison(_partition(delivery), delivery.delivery_id, stated, in_warehouse, in_lake(site.lake, contract, delivery))
+            files.add(lake_name(delivery))
+            done += 1
+            on_each(done, len(shown))
+        for delivery_id, content in sorted(found.items()):
+            yield Comparison(contract.dataset, delivery_id, _NOTHING, content, _NOTHING)
     for name in site.lake.names():
         if name not in files and not name.startswith("_"):
             yield Comparison(name, None, _NOTHING, _NOTHING, Content(-1, None))
@@ -83,13 +75,19 @@ def _partition(delivery: Delivery) -> str:
     return "/".join(str(part) for part in (delivery.dataset, delivery.province_id, delivery.period) if part)
 
 
-def _in_warehouse(site: Site, contract: Contract, delivery: Delivery) -> Content:
-    rows, total = 0, 0
+def _in_warehouse(site: Site, contract: Contract) -> dict[int, Content]:
+    """What the warehouse has of each delivery, in one pass over the dataset."""
+    rows: Counter[int] = Counter()
+    sums: Counter[int] = Counter()
     with site.warehouse.transaction() as connection:
-        for batch in read_rows(connection, contract, row_schema(contract), delivery):
-            rows += batch.num_rows
-            total += checksum(batch)
-    return Content(rows, total % 2**64)
+        for batch in read_rows(connection, contract, row_schema(contract)):
+            hashes = row_checksums(batch)
+            ids = batch.column("delivery_id").to_numpy(zero_copy_only=False)
+            for delivery_id in np.unique(ids):
+                own = ids == delivery_id
+                rows[int(delivery_id)] += int(own.sum())
+                sums[int(delivery_id)] += int(hashes[own].sum(dtype=np.uint64))
+    return {delivery_id: Content(count, sums[delivery_id] % 2**64) for delivery_id, count in rows.items()}
 
 
 def in_lake(lake: Store, contract: Contract, delivery: Delivery) -> Content:

@@ -72,10 +72,15 @@ def hash_rows(columns: Mapping[str, pa.Array]) -> Hashes:
     return np.zeros(0, np.uint64) if total is None else total
 
 
-def checksum(rows: pa.RecordBatch) -> int:
-    """The sum of the rows' hashes modulo 2^64, each mixed once more: equal for equal rows in any order, and added over batches."""
+def row_checksums(rows: pa.RecordBatch) -> Hashes:
+    """One hash a row, each mixed once more, so that their sum modulo 2^64 stands for many rows in any order."""
     hashes = hash_rows({name: rows.column(name) for name in rows.schema.names})
-    return int(_mix(hashes, _ODD[5]).sum(dtype=np.uint64)) if len(hashes) else 0
+    return _mix(hashes, _ODD[5])
+
+
+def checksum(rows: pa.RecordBatch) -> int:
+    """The sum of the rows' hashes modulo 2^64: equal for equal rows in any order, and added over batches."""
+    return int(row_checksums(rows).sum(dtype=np.uint64))
 
 
 def _mix(left: Hashes, right: Hashes | np.uint64) -> Hashes:

@@ -7,10 +7,7 @@ content that cost nothing. Refuses: hidden sheets, several sheets that fit, and 
 from __future__ import annotations
 
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
-from html import unescape
 from itertools import islice
 from pathlib import Path
 from typing import cast
@@ -26,13 +23,10 @@ from etl.read.heading import HEAD_ROWS, Heading
 from etl.read.levels import Merge
 from etl.read.source import damaged, protected
 from etl.read.wording import Cell, cell_text, one_line, without_marks
+from etl.read.workbook_limits import MOST_CELLS, check_limits, too_large
 from expectations.contract import Contract
 from expectations.faults import Message, SenderFault
 from expectations.period import NamePattern, Period
-
-MOST_CELLS = 25_000_000
-"""A larger sheet is refused: a workbook is held in memory as a whole. It is more than a full sheet of 22 columns."""
-MOST_UNPACKED = 1 << 31
 
 Row = list[Cell]
 
@@ -48,7 +42,7 @@ def sheet_periods(file: Path, contract: Contract) -> list[tuple[str, Period]]:
 
 def open_sheet(file: Path, contract: Contract, name: str | None, period: Period | None, batch_rows: int) -> Grid:
     """The sheet of that name, or the one that holds the contract's table. Raises `SenderFault` when it is none or several."""
-    _check_extent(file)
+    check_limits(file)
     workbook = _open(file)
     finder = HeaderFinder(contract)
     names = [sheet for sheet in _visible(workbook) if (sheet == name if name else _is_wanted(sheet, contract, period))]
@@ -106,7 +100,7 @@ def _sheet(file: Path, workbook: CalamineWorkbook, name: str) -> CalamineSheet:
             raise
         raise damaged(file, "panic") from error
     if sheet.total_height * sheet.total_width > MOST_CELLS:
-        raise _too_large(file, f"{name}: {sheet.total_height} × {sheet.total_width}")
+        raise too_large(file, f"{name}: {sheet.total_height} × {sheet.total_width}")
     return sheet
 
 
@@ -195,79 +189,7 @@ def _one_line_of(group: list[Row]) -> Row:
     return line
 
 
-# ---------------------------------------------------------------- limits
-
-
-_FILLED = re.compile(rb'<(?:\w+:)?c r="([A-Z]{1,3})(\d{1,7})"[^>]*(?<!/)>')
-_FAR = re.compile(rb'<(?:\w+:)?c r="([A-Z]{2,3})\d{1,7}"[^>]*(?<!/)>')
-
-
-def _check_extent(file: Path) -> None:
-    """Refuse an xlsx whose sheets reach too far before the reader allots the whole rectangle: one stray cell can ask for terabytes."""
-    if not zipfile.is_zipfile(file):
-        return
-    try:
-        with zipfile.ZipFile(file) as archive:
-            if sum(part.file_size for part in archive.infolist() if part.filename.endswith(".xml")) > MOST_UNPACKED:
-                raise _too_large(file, "XML")
-            for part in archive.namelist():
-                if part.startswith("xl/worksheets/") and part.endswith(".xml"):
-                    height, width = _extent(archive, part)
-                    if height * width > MOST_CELLS:
-                        raise _too_large(file, f"{_sheet_name(archive, part)}: {height} × {width}")
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise damaged(file, str(error)) from error
-
-
-def _extent(archive: zipfile.ZipFile, part: str) -> tuple[int, int]:
-    """How far the filled cells of a sheet reach. Rows ascend, so the last cells of each block tell its height."""
-    height = width = 0
-    rest = b""
-    with archive.open(part) as stream:
-        while block := stream.read(1 << 20):
-            block = rest + block
-            last = _FILLED.findall(block[-(1 << 16) :]) or _FILLED.findall(block)
-            letters = {letters for letters, _ in last} | set(_FAR.findall(block))
-            height = max(height, int(last[-1][1]) if last else 0)
-            width = max(width, max(map(_column_number, letters), default=0))
-            rest = block[-256:]
-    return height, width
-
-
-def _column_number(letters: bytes) -> int:
-    number = 0
-    for letter in letters:
-        number = number * 26 + letter - 64
-    return number
-
-
-_ELEMENT = re.compile(rb"<(?:\w+:)?(?:sheet|Relationship)\s[^>]*>")
-_ATTRIBUTE = re.compile(rb'([\w:]+)="([^"]*)"')
-
-
-def _sheet_name(archive: zipfile.ZipFile, part: str) -> str:
-    """The name of a sheet by its part, found through the workbook's relations."""
-
-    def elements(name: str) -> list[dict[bytes, bytes]]:
-        return [dict(_ATTRIBUTE.findall(element)) for element in _ELEMENT.findall(archive.read(name))]
-
-    target = part.removeprefix("xl/").encode()
-    ids = {e.get(b"Id") for e in elements("xl/_rels/workbook.xml.rels") if e.get(b"Target", b"").endswith(target)}
-    names = [e.get(b"name", b"") for e in elements("xl/workbook.xml") if ids & set(e.values())]
-    return unescape(names[0].decode()) if names else part
-
-
 # ---------------------------------------------------------------- faults
-
-
-def _too_large(file: Path, what: str) -> SenderFault:
-    return SenderFault(
-        Message(
-            f"Sổ tính «{file.name}» quá lớn ({what}; tối đa {MOST_CELLS} ô). Hãy xoá các ô thừa ở xa bảng, hoặc gửi CSV UTF-8.",
-            f"The workbook '{file.name}' is too large ({what}; at most {MOST_CELLS} cells). Delete stray cells far from the table, or send CSV UTF-8.",
-        ),
-        rule="too-large",
-    )
 
 
 def _no_sheet(file: Path, contract: Contract, names: Sequence[str]) -> SenderFault:

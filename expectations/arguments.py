@@ -128,9 +128,9 @@ def _fields_named(arguments: Cursor, kind: Kind, fields: Sequence[Field], expect
             named += [_field(item, kind, fields, expectation) for item in _filled(place)]
         else:
             named.append(_field(place, kind, fields, expectation))
-    groups = {_ALIKE.get(f.type, f.type) for f in named}
+    groups = {f"{_ALIKE.get(f.type, f.type)}{' with zone' if f.timezone else ''}" for f in named}
     if kind.is_alike and len(groups) > 1:
-        shown = ", ".join(f"{f.name}: {f.type}" for f in named)
+        shown = ", ".join(f"{f.name}: {f.type}{f' {f.timezone}' if f.timezone else ''}" for f in named)
         arguments.fault(f"{expectation} cần các trường cùng kiểu ({shown}).", f"{expectation} needs fields of one type ({shown}).")
     return named
 

@@ -30,7 +30,10 @@ ROW_COLUMNS = ("province_id", "period", "delivery_id", "line")
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """When a rule applies: the field is (or is not) one of some values, or is (or is not) filled in."""
+    """When a rule applies: the field is (or is not) one of some values, or is (or is not) filled in.
+
+    An empty cell is in no list, so it is not `in` one. `values` are of the field's type.
+    """
 
     field: str
     values: tuple[Any, ...] | None = None
@@ -268,6 +271,11 @@ class Contract:
     def key_fields(self) -> tuple[Field, ...]:
         """The primary key within a partition, in its order; empty when the dataset has none."""
         return tuple(sorted((f for f in self.fields if f.key is not None), key=lambda f: f.key or 0))
+
+    @cached_property
+    def code_lists(self) -> tuple[str, ...]:
+        """The code lists that rules look up, whether a field's `codeList` or an expectation names them."""
+        return tuple(dict.fromkeys(r.arguments["code_list"] for r in self.rules if "code_list" in r.arguments))
 
     @cached_property
     def additive_fields(self) -> tuple[Field, ...]:

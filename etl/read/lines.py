@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import IntEnum
 from functools import lru_cache
+from heapq import merge
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -145,12 +146,12 @@ class LineSorter:
             return Kind.END
         return Kind.SUBTOTAL if self._subtotal is not None and self._subtotal.search(plain) else Kind.DATA
 
-    def _kind_of_stray(self, stray: Stray) -> Kind:
+    def _kind_of_stray(self, stray: Stray, *, has_data: bool) -> Kind:
         if stray.message is not None:
             return Kind.DATA
         first = next((cell for cell in stray.cells if cell.strip()), None)
         if first is None:
-            return Kind.END if self._ends_at_blank and self._has_data else Kind.BLANK
+            return Kind.END if self._ends_at_blank and has_data else Kind.BLANK
         label = next((stray.cells[place] for place in self._label_places if place < len(stray.cells)), "")
         kind = min(self._kind_of_pattern(first), self._kind_of_label(first), self._kind_of_label(label))
         if kind is Kind.DATA and self._contract.layout.lines.subtotal_alone and sum(bool(cell.strip()) for cell in stray.cells) == 1:
@@ -177,16 +178,12 @@ class LineSorter:
 
     def _events(self, rows: Rows, kinds: Kinds) -> Iterator[tuple[int, Kind, Stray | None]]:
         """Lines that are not plain data, with their place among the rows; a stray stands before the row of its place."""
-        places = np.flatnonzero(kinds <= Kind.SUBTOTAL).tolist()
-        strays = list(rows.strays)
-        while places or strays:
-            if strays and (not places or strays[0].after <= places[0]):
-                stray = strays.pop(0)
-                self._has_data |= bool((kinds[: stray.after] == Kind.DATA).any())
-                yield stray.after, self._kind_of_stray(stray), stray
-            else:
-                place = places.pop(0)
-                yield place, Kind(kinds[place]), None
+        data = np.flatnonzero((kinds == Kind.DATA) | (kinds == Kind.UNASSIGNED))
+        begin = -1 if self._has_data else int(data[0]) if len(data) else len(kinds)
+        totals = [(int(place), 1, None) for place in np.flatnonzero(kinds <= Kind.SUBTOTAL)]
+        strays = [(stray.after, 0, stray) for stray in rows.strays]
+        for place, _, stray in merge(strays, totals, key=lambda event: event[:2]):
+            yield place, Kind(kinds[place]) if stray is None else self._kind_of_stray(stray, has_data=place > begin), stray
 
     def _broken(self, stray: Stray) -> BrokenLine:
         return BrokenLine(stray.line, stray.text[:200], stray.message or _wrong_number(len(stray.cells), self._heading.width))

@@ -7,7 +7,9 @@ content that cost nothing. Refuses: hidden sheets, several sheets that fit, and 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import cast
@@ -42,7 +44,6 @@ def sheet_periods(file: Path, contract: Contract) -> list[tuple[str, Period]]:
 
 def open_sheet(file: Path, contract: Contract, name: str | None, period: Period | None, batch_rows: int) -> Grid:
     """The sheet of that name, or the one that holds the contract's table. Raises `SenderFault` when it is none or several."""
-    check_limits(file)
     workbook = _open(file)
     finder = HeaderFinder(contract)
     names = [sheet for sheet in _visible(workbook) if (sheet == name if name else _is_wanted(sheet, contract, period))]
@@ -77,28 +78,30 @@ def open_sheet(file: Path, contract: Contract, name: str | None, period: Period 
 # ---------------------------------------------------------------- the workbook
 
 
-def _open(file: Path) -> CalamineWorkbook:
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """What the reader complains of is the sender's to mend."""
     try:
-        return CalamineWorkbook.from_path(file)
+        yield
     except PasswordError as error:
         raise protected(file) from error
     except CalamineError as error:
         raise damaged(file, str(error)) from error
-    except BaseException as error:  # a panic of the Rust reader is no Exception
+    except BaseException as error:  # a panic of the reader is no Exception
         if type(error).__name__ != "PanicException":
             raise
         raise damaged(file, "panic") from error
+
+
+def _open(file: Path) -> CalamineWorkbook:
+    check_limits(file)
+    with _reading(file):
+        return CalamineWorkbook.from_path(file)
 
 
 def _sheet(file: Path, workbook: CalamineWorkbook, name: str) -> CalamineSheet:
-    try:
+    with _reading(file):
         sheet = workbook.get_sheet_by_name(name)
-    except CalamineError as error:
-        raise damaged(file, str(error)) from error
-    except BaseException as error:
-        if type(error).__name__ != "PanicException":
-            raise
-        raise damaged(file, "panic") from error
     if sheet.total_height * sheet.total_width > MOST_CELLS:
         raise too_large(file, f"{name}: {sheet.total_height} × {sheet.total_width}")
     return sheet
@@ -151,12 +154,13 @@ def _batches(sheet: CalamineSheet, heading: Heading, batch_rows: int) -> Iterato
 def _joined(lines: Iterator[tuple[int, Row]], merges: Sequence[Merge], heading: Heading) -> Iterator[tuple[int, Row]]:
     """Rows of which merged cells cover more than half of the known columns are one line; elsewhere a merged cell speaks for each row."""
     known = {place for places in (*heading.columns.values(), *(n.columns for n in heading.named)) for place in places}
-    covered: dict[int, list[Merge]] = {}
+    starting: dict[int, list[Merge]] = defaultdict(list)
+    covered: dict[int, list[Merge]] = defaultdict(list)
     for merge in merges:
+        starting[merge.top].append(merge)
         for line in range(merge.top + 1, merge.bottom + 1):
-            covered.setdefault(line, []).append(merge)
+            covered[line].append(merge)
     tops: dict[Merge, Cell] = {}
-    starting = {merge.top: [m for m in merges if m.top == merge.top] for merge in merges}
     group: list[Row] = []
     first = 0
     for number, row in lines:

@@ -5,7 +5,7 @@ help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 demo: .venv/ready ## load every example delivery and show what came of it
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ndc demo
+	@$(BIN)/ndc demo
 
 test: .venv/ready ## the whole test suite, the database included
 	$(BIN)/python -m pytest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -164,10 +165,16 @@ def _say_how_to_go_on(site: Site) -> None:
         query = (
             f"SELECT period, count(*) AS provinces, sum({measure}) AS total FROM national.{central.dataset} GROUP BY period ORDER BY period"
         )
-        out.print(f'  ndc sql "{query}"', soft_wrap=True, markup=False)
+        out.print(f'  {_shown("ndc")} sql "{query}"', soft_wrap=True, markup=False)
     address = url._replace(password=None).render_as_string()
     out.print(f"  PGPASSWORD=$(cat {password}) psql '{address}'", soft_wrap=True, markup=False)
     driver = url.set(drivername="postgresql+psycopg")._replace(password=None).render_as_string()
     program = f"import pandas, sqlalchemy; print(pandas.read_sql('SELECT * FROM control.province', sqlalchemy.create_engine('{driver}')))"
-    out.print(f'  PGPASSWORD=$(cat {password}) python -c "{program}"', soft_wrap=True, markup=False)
-    out.print("  ndc verify", markup=False)
+    out.print(f'  PGPASSWORD=$(cat {password}) {_shown("python")} -c "{program}"', soft_wrap=True, markup=False)
+    out.print(f"  {_shown('ndc')} verify", markup=False)
+
+
+def _shown(program: str) -> str:
+    """A program of this environment as one would type it here."""
+    path = Path(sys.executable).parent / program
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

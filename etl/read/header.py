@@ -172,8 +172,11 @@ class HeaderFinder:
         return min(fits, key=lambda fit: (-fit.weight, fit.unmatched, fit.rank)).field if fits else None
 
     def _is_header(self, block: _Block) -> bool:
+        """A required column is found, or most others are: then what is missing can be named better than a missing header."""
         required = {f.name for f in self._fields if f.required}
-        return bool(block.fields & required) if required else bool(block.fields)
+        if not required:
+            return bool(block.fields)
+        return bool(block.fields & required) or len(block.fields) > max(1, len(self._fields) // 2)
 
     # ------------------------------------------------------------ what it says
 

@@ -134,8 +134,10 @@ def test_columns_nobody_knows_are_told_and_ignored_ones_are_not(tmp_path: Path) 
     assert find(tmp_path, rows, ignore=["STT", "Vùng", " "]).header.unknown == ()
 
 
-def test_without_any_required_column_there_is_no_header(tmp_path: Path) -> None:
+def test_without_any_required_column_there_is_no_header_unless_most_others_are_there(tmp_path: Path) -> None:
     assert find(tmp_path, [["Dân số"], [1.0]]) is None
+    found = find(tmp_path, [["Dân số", "Diện tích", "Tỉh"], [1.0, 2.0, "a"]], PROVINCE, PEOPLE, number("area", "Diện tích"))
+    assert (found.header.missing, found.header.unknown) == (("province",), ("Tỉh",))
 
 
 def test_a_missing_header_is_told_with_what_comes_nearest(tmp_path: Path) -> None:

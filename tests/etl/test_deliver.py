@@ -9,10 +9,12 @@ import stat
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
+import openpyxl
 import psycopg
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -284,6 +286,70 @@ def test_a_run_takes_only_what_is_asked_for(site: Site) -> None:
     done = run_all(site, dataset="clinic", province="lao-cai", period="2025-06").done
     assert [(d.dataset, d.sender, d.period) for d in done] == [("clinic", "lao-cai", date(2025, 6, 1))]
     assert len(run_all(site, province="ha-noi").done) == 4
+
+
+# ---------------------------------------------------------------- formats and several periods
+
+
+def _as_xlsx(path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.active.append(HEADER.strip().split(","))
+    for i in range(5):
+        book.active.append([1000 + i, datetime(2020, 2, 1), 5, 10.5, f"Bác sĩ {i}"])
+    book.save(path)
+
+
+def _as_json(path: Path) -> None:
+    names = HEADER.strip().split(",")
+    path.write_text(json.dumps([dict(zip(names, [f"{1000 + i}", "01/02/2020", 5, 10.5, f"Bác sĩ {i}"], strict=True)) for i in range(5)]))
+
+
+def _as_parquet(path: Path) -> None:
+    names = HEADER.strip().split(",")
+    columns = [[f"{1000 + i}" for i in range(5)], [date(2020, 2, 1)] * 5, [5] * 5, [10.5] * 5, [f"Bác sĩ {i}" for i in range(5)]]
+    pq.write_table(pa.table(dict(zip(names, columns, strict=True))), path)
+
+
+@pytest.mark.parametrize(("suffix", "write"), [("xlsx", _as_xlsx), ("json", _as_json), ("parquet", _as_parquet)])
+def test_every_format_gives_the_rows_that_csv_gives(site: Site, suffix: str, write: Callable[[Path], None]) -> None:
+    put(site, "ha-noi/clinic/clinic_2025-05.csv", lines(5))
+    path = put(site, f"lao-cai/clinic/clinic_2025-05.{suffix}", b"")
+    write(path)
+    assert [d.state for d in run_all(site).done] == ["stored", "stored"]
+    sql = "SELECT clinic_code, opened_on, visits, rate_pct, doctor FROM national.clinic WHERE province_id = '{}' ORDER BY clinic_code"
+    assert query(site, sql.format("lao-cai")) == query(site, sql.format("ha-noi"))
+
+
+def test_a_workbook_with_a_sheet_for_each_year_is_one_delivery_for_each(site: Site) -> None:
+    book = openpyxl.Workbook()
+    for year in (2020, 2021):
+        sheet = book.create_sheet(str(year))
+        sheet.append(["Tỉnh", "Diện tích"])
+        sheet.append(["Hà Nội", year])
+        sheet.append(["Lào Cai", "?" if year == 2021 else 3])
+    path = put(site, "bureau/acreage/acreage.xlsx", b"")
+    book.save(path)
+    done = run_all(site).done
+    assert [(d.period, d.sheet, d.state) for d in done] == [(date(2020, 1, 1), "2020", "stored"), (date(2021, 1, 1), "2021", "returned")]
+    assert len({d.archive_path for d in done}) == 1
+    assert query(site, "SELECT period::text, sum(area_ha) AS ha FROM national.acreage GROUP BY 1") == [
+        {"period": "2020-01-01", "ha": 2023.0}
+    ]
+
+
+def test_a_later_run_of_the_same_workbook_changes_nothing(site: Site) -> None:
+    book = openpyxl.Workbook()
+    for year in (2020, 2021):
+        sheet = book.create_sheet(str(year))
+        sheet.append(["Tỉnh", "Diện tích"])
+        sheet.append(["Hà Nội", year])
+    path = put(site, "bureau/acreage/acreage.xlsx", b"")
+    book.save(path)
+    content = path.read_bytes()
+    run_all(site)
+    put(site, "bureau/acreage/acreage.xlsx", content)
+    again = run_all(site)
+    assert (again.done, len(again.unchanged)) == ([], 2)
 
 
 # ---------------------------------------------------------------- crashes

@@ -10,7 +10,7 @@ demo: .venv/ready ## load every example delivery and show what came of it
 test: .venv/ready ## the whole test suite, the database included
 	$(BIN)/python -m pytest
 
-check: .venv/ready ## format, lint, types, layers, contracts, SQL
+check: .venv/ready ## format, lint, types, layers, contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

@@ -19,7 +19,6 @@ from warehouse.tables import dataset_table, literal, quoted
 
 def copy_seconds(site: Site, clean: Path) -> float:
     """How long psql takes; the table is made before."""
-    table = dataset_table(contract_of(site))
     names = ", ".join(quoted(f.name) for f in contract_of(site).stored_fields)
     _psql(site, create_table(site, "bare"))
     start = time.perf_counter()

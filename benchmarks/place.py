@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from etl.deliver import partition_of
 from etl.sample import write_sample
 from etl.settings import ROOT, read_settings
 from etl.site import Site
@@ -19,7 +18,7 @@ from expectations.period import Period
 from warehouse import ledger
 from warehouse.ledger import Delivery
 from warehouse.migrate import migrate
-from warehouse.tables import part, quoted
+from warehouse.tables import quoted
 
 BENCH = ROOT / ".bench"
 SENDER = "ha-noi"
@@ -31,7 +30,15 @@ SEED = 7
 
 def open_site() -> Site:
     """The installation; its server runs from here on with production settings."""
-    settings = read_settings({"NDC_HOME": str(BENCH / "home"), "NDC_CONTRACTS": str(ROOT / "benchmarks" / "contracts")})
+    import os
+
+    settings = read_settings(
+        {
+            **{k: v for k, v in os.environ.items() if k.startswith("NDC_")},
+            "NDC_HOME": str(BENCH / "home"),
+            "NDC_CONTRACTS": str(ROOT / "benchmarks" / "contracts"),
+        }
+    )
     return Site(settings)
 
 

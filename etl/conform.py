@@ -22,6 +22,7 @@ from expectations.contract import UNASSIGNED, Contract, Field, Numbers
 from expectations.faults import Message
 from expectations.period import Period
 from expectations.text import fold, normalise
+from expectations.unique import repeats
 from warehouse.provinces import Registry
 
 ARROW_TYPES = {
@@ -34,7 +35,8 @@ ARROW_TYPES = {
 }
 _TRUE = ("true", "1", "x", "có", "yes", "đúng")
 _FALSE = ("false", "0", "không", "no", "sai")
-_ODD_BYTES = (b"\xc2\xa0", b"\xc3\x90", b"\xc3\xb0", b"\xc6\x89", b"\xe2\x80", b"\xef\xbb\xbf")
+_ODD = r"[^ -~\x{C0}-\x{CF}\x{D1}-\x{EF}\x{F1}-\x{188}\x{18A}-\x{24F}\x{1E00}-\x{1EFF}]"
+"""A letter that normalising may change: none of plain ASCII or composed Latin, without Eth and African D, which stand for Đ."""
 
 
 def arrow_type(field: Field) -> pa.DataType:
@@ -210,35 +212,39 @@ def _unknown_province(candidates: tuple[Any, ...], note: Message | None, day: da
 
 
 def tidy(texts: pa.Array) -> tuple[pa.Array, int]:
-    """Texts in normal form, empty ones as null, and how many changed. A column that is clean already costs one scan."""
+    """Texts in normal form, empty ones as null, and how many changed. Only texts that may be odd are looked at one by one."""
     if not len(texts) or texts.null_count == len(texts):
         return texts, 0
-    offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    data = np.frombuffer(texts.buffers()[2], np.uint8) if texts.buffers()[2] else np.zeros(0, np.uint8)
-    raw = data[offsets[0] : offsets[-1]].tobytes()
-    if _is_clean(raw) and not _has_edge_blanks(data, offsets):
-        return pc.if_else(pc.equal(pc.binary_length(texts), 0), None, texts) if (np.diff(offsets) == 0).any() else texts, 0
-    encoded = texts.dictionary_encode()
-    before = encoded.dictionary.to_pylist()
+    data, offsets = _letters(texts)
+    odd = _has_edge_blanks(data, offsets)
+    if np.count_nonzero(offsets[1:] == offsets[:-1]) > texts.null_count:
+        texts = pc.if_else(pc.equal(pc.binary_length(texts), 0), None, texts)
+    if not data[offsets[0] : offsets[-1]].tobytes().isascii():
+        encoded = texts.dictionary_encode()  # texts with letters beyond ASCII repeat: names, titles, addresses
+        strange = pc.match_substring_regex(encoded.dictionary, _ODD)
+        if pc.any(strange).as_py():
+            odd |= pc.fill_null(strange.take(encoded.indices), False).to_numpy(zero_copy_only=False)
+    if not odd.any():
+        return texts, 0
+    found = texts.filter(pa.array(odd)).dictionary_encode()
+    before = found.dictionary.to_pylist()
     after = [normalise(text) or None for text in before]
     changed = np.array([a != b for a, b in zip(after, before, strict=True)])
-    indices = encoded.indices
-    count = int(changed[indices.drop_null().to_numpy()].sum()) if changed.any() else 0
-    return pa.array(after, pa.string()).take(indices), count
+    mended = pc.replace_with_mask(texts, pa.array(odd), pa.array(after, pa.string()).take(found.indices))
+    return mended, int(changed[found.indices.to_numpy()].sum())
 
 
-def _is_clean(raw: bytes) -> bool:
-    import unicodedata
-
-    if raw.isascii():
-        return True
-    return not any(odd in raw for odd in _ODD_BYTES) and unicodedata.is_normalized("NFC", raw.decode("utf-8"))
+def _letters(texts: pa.Array) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """The bytes of a column of texts and where each text begins; the last offset is the end."""
+    offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    return np.frombuffer(texts.buffers()[2] or b"", np.uint8), offsets
 
 
-def _has_edge_blanks(data: np.ndarray[Any, Any], offsets: np.ndarray[Any, Any]) -> bool:
-    filled = offsets[1:] > offsets[:-1]
-    starts, ends = offsets[:-1][filled], offsets[1:][filled] - 1
-    return bool((data[starts] <= 32).any() or (data[ends] <= 32).any())
+def _has_edge_blanks(data: np.ndarray[Any, Any], offsets: np.ndarray[Any, Any]) -> Mask:
+    odd = np.zeros(len(offsets) - 1, bool)
+    filled = np.flatnonzero(offsets[1:] > offsets[:-1])
+    odd[filled] = (data[offsets[filled]] <= 32) | (data[offsets[filled + 1] - 1] <= 32)
+    return odd
 
 
 def _without(texts: pa.Array, missing: tuple[str, ...]) -> pa.Array:
@@ -280,9 +286,9 @@ def _empty(count: int) -> pa.RecordBatch:
 
 def _over_distinct(texts: pa.Array, read: Callable[[pa.Array], tuple[pa.Array, Mask]]) -> tuple[pa.Array, Mask]:
     """Read the distinct texts only, where many are equal."""
-    encoded = texts.dictionary_encode()
-    if len(encoded.dictionary) * 2 > len(texts):
+    if not repeats(texts):
         return read(texts)
+    encoded = texts.dictionary_encode()
     values, unreadable = read(encoded.dictionary)
     indices = encoded.indices
     places = pc.fill_null(indices, 0).to_numpy(zero_copy_only=False)
@@ -320,12 +326,12 @@ def parse_numbers(texts: pa.Array, numbers: Numbers, *, is_integer: bool, is_per
 
 
 def _read_dates(texts: pa.Array, field: Field, numbers: Numbers) -> tuple[pa.Array, Mask]:
-    moments, unreadable = parse_moments(texts, field.formats)
+    moments, unreadable = _read_moments(texts, field, numbers)
     return moments.cast(pa.date32(), safe=False), unreadable
 
 
 def _read_moments(texts: pa.Array, field: Field, numbers: Numbers) -> tuple[pa.Array, Mask]:
-    return parse_moments(texts, field.formats)
+    return _over_distinct(texts, lambda part: parse_moments(part, field.formats))
 
 
 def _read_flags(texts: pa.Array, field: Field, numbers: Numbers) -> tuple[pa.Array, Mask]:

@@ -55,7 +55,7 @@ class Task:
     delivery_id: int
     registry: Registry
     code_lists: Mapping[str, frozenset[str]]
-    batch_rows: int = 100_000
+    batch_rows: int = 50_000
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from etl.judge import row_schema
 from etl.store import Store
 from expectations.contract import Contract
+from expectations.unique import repeats
 from warehouse.ledger import Delivery
 
 METADATA = b"ndc"
@@ -48,15 +49,29 @@ class LakeFile:
         fields = [f for f in row_schema(contract) if f.name not in in_path]
         self._schema = pa.schema(fields, metadata={METADATA: json.dumps(said).encode()})
         self._stream = lake.open_output(incoming_name(delivery))
-        self._writer = pq.ParquetWriter(self._stream, self._schema, compression="zstd", compression_level=1)
+        self._writer: pq.ParquetWriter | None = None
 
     def write(self, rows: pa.RecordBatch) -> None:
         if rows.num_rows:
-            self._writer.write_batch(rows.select(self._schema.names).replace_schema_metadata(self._schema.metadata))
+            rows = rows.select(self._schema.names).replace_schema_metadata(self._schema.metadata)
+            self._writer = self._writer or self._begin(rows)
+            self._writer.write_batch(rows)
 
     def close(self) -> None:
-        self._writer.close()
+        (self._writer or self._begin(self._schema.empty_table())).close()
         self._stream.close()
+
+    def _begin(self, rows: pa.RecordBatch | pa.Table) -> pq.ParquetWriter:
+        """Dictionaries only where values repeat: elsewhere they cost time and room. Least and greatest values only of what is
+        no text: of texts they help no reader, and a name or an identity number would stand in the file's foot."""
+        return pq.ParquetWriter(
+            self._stream,
+            self._schema,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=[name for name in self._schema.names if repeats(rows.column(name))],
+            write_statistics=[field.name for field in self._schema if not pa.types.is_string(field.type)],
+        )
 
 
 def read_metadata(lake: Store, name: str) -> dict[str, Any] | None:

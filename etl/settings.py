@@ -34,7 +34,7 @@ SETTINGS = (
     Setting("NDC_WAREHOUSE_URL", "(embedded server)", "PostgreSQL login of the pipeline: postgresql://user:password@host/database"),
     Setting("NDC_TIMEZONE", "Asia/Ho_Chi_Minh", "the time zone of receipts and schedules"),
     Setting("NDC_SETTLE_SECONDS", "2", "a file that changed less than this long ago is looked at twice"),
-    Setting("NDC_BATCH_ROWS", "100000", "lines judged at once; memory grows with it"),
+    Setting("NDC_BATCH_ROWS", "50000", "lines judged at once; memory grows with it"),
 )
 
 
@@ -52,7 +52,7 @@ class Settings:
     warehouse_url: str | None = None
     timezone: str = "Asia/Ho_Chi_Minh"
     settle_seconds: float = 2.0
-    batch_rows: int = 100_000
+    batch_rows: int = 50_000
     server_settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -85,7 +85,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         warehouse_url=environment.get("NDC_WAREHOUSE_URL") or None,
         timezone=environment.get("NDC_TIMEZONE") or "Asia/Ho_Chi_Minh",
         settle_seconds=_number(environment, "NDC_SETTLE_SECONDS", 2.0),
-        batch_rows=int(_number(environment, "NDC_BATCH_ROWS", 100_000, least=1)),
+        batch_rows=int(_number(environment, "NDC_BATCH_ROWS", 50_000, least=1)),
     )
 
 

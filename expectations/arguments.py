@@ -110,7 +110,7 @@ def check_arguments(place: Cursor, given: Mapping[str, Any], fields: Sequence[Fi
         if arguments.value.get(key) is None:
             arguments.fault(f"{expectation} cần tham số «{key}».", f"{expectation} needs the argument '{key}'.")
     named = _fields_named(arguments, kind, fields, expectation)
-    if BOUNDS[0] in kind.optional and not any(arguments.has(key) for key in BOUNDS[:2]):
+    if BOUNDS[0] in kind.optional and not any(arguments.find(key) for key in BOUNDS[:2]):
         arguments.fault(f"{expectation} cần min_value hoặc max_value.", f"{expectation} needs min_value or max_value.")
     result = {key: _argument(arguments.child(key), key, expectation, named) for key, value in arguments.value.items() if value is not None}
     low, high = (result.get(key) for key in BOUNDS[:2])

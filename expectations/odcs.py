@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
 
 from expectations.contract import UNASSIGNED, Contract, Field, OpenData, Reconciles, Schedule, Storage, Volume
-from expectations.document import DOCUMENTATION, NAME, Cursor, parse_document, read_text
+from expectations.document import DOCUMENTATION, NAME, Cursor, parse_document, read_text, suggestion
 from expectations.faults import Message, SetupFault
 from expectations.fields import read_fields
 from expectations.layout import read_layout, read_pattern
@@ -50,7 +51,32 @@ def load_contracts(folder: Path) -> dict[str, Contract]:
             other = contracts[contract.dataset].file
             raise SetupFault(Message(f"{path}:1: tập dữ liệu «{contract.dataset}» đã có trong {other}.", f"{path}:1: the dataset '{contract.dataset}' already stands in {other}."))  # fmt: skip
         contracts[contract.dataset] = contract
+    for contract in contracts.values():
+        _check_links(contract, contracts)
     return contracts
+
+
+def _check_links(contract: Contract, contracts: Mapping[str, Contract]) -> None:
+    """Totals are declared of a dataset that there is, by fields that it has, for measures that add up."""
+    if not contract.reconciles:
+        return
+    place = parse_document(contract.text, contract.file).custom().child("reconciles")
+    for link, one in zip(contract.reconciles, place.items() if isinstance(place.value, list) else [place], strict=True):
+        target = contracts.get(link.dataset)
+        if target is None:
+            near = suggestion(link.dataset, list(contracts))
+            one.child("dataset").fault(
+                f"không có tập dữ liệu «{link.dataset}».{near[0]}", f"there is no dataset '{link.dataset}'.{near[1]}"
+            )
+        for name, pairs, has_to_add in (("by", link.by, False), ("measures", link.measures, True)):
+            for our, their in pairs.items():
+                for field, owner in ((our, contract), (their, target)):
+                    fits = [f.name for f in (owner.additive_fields if has_to_add else owner.stored_fields)]
+                    if field not in fits:
+                        one.child(name).child(our).fault(
+                            f"«{field}» không phải trường {'cộng dồn được ' if has_to_add else ''}của «{owner.dataset}».",
+                            f"'{field}' is no {'field that adds up' if has_to_add else 'column'} of '{owner.dataset}'.",
+                        )
 
 
 @cache

@@ -143,7 +143,7 @@ def option_rules(field: Field, options: Mapping[str, Any], values: Sequence[Any]
         add(
             "range",
             "expect_column_values_to_be_between",
-            f"phải {' '.join(vi_parts)}{' trở lên' if high is None and not is_above else ' trở xuống' if low is None and not is_below else ''}.",
+            f"phải {(' và ' if is_below else ' ').join(vi_parts)}{' trở lên' if high is None and not is_above else ' trở xuống' if low is None and not is_below else ''}.",
             f"must be {' and '.join(en_parts)}.",
             min_value=low,
             max_value=high,
@@ -192,7 +192,9 @@ def _written(value: Any, language: str) -> str:
     """A limit as people write it."""
     if isinstance(value, date) and language == "vi":
         return f"{value:%d/%m/%Y %H:%M}" if isinstance(value, datetime) else f"{value:%d/%m/%Y}"
-    return f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else str(value)
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _range(low: Any, high: Any, start: str, to: str, least: str, most: str) -> str:

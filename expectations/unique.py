@@ -87,19 +87,37 @@ def _mix(left: Hashes, right: Hashes | np.uint64) -> Hashes:
     mixed = (left ^ right) * _ODD[0]
     mixed ^= mixed >> _29
     mixed = mixed * _ODD[1]
-    return mixed ^ (mixed >> _32)
+    result: Hashes = mixed ^ (mixed >> _32)
+    return result
 
 
 def _hash_column(column: pa.Array) -> Hashes:
     """Texts by their bytes, eight at a time; fixed-width values by their bits. What it says of a missing value means nothing."""
     if pa.types.is_string(column.type):
-        return _hash_bytes(column)
+        return _hash_texts(column)
     if pa.types.is_floating(column.type):
         values = np.ascontiguousarray(pc.fill_null(column, 0.0).to_numpy(zero_copy_only=False), np.float64) + 0.0  # -0.0 is 0.0
         return values.view(np.uint64)
     narrow = {pa.bool_(): pa.uint8(), pa.date32(): pa.int32()}.get(column.type, column.type)
     whole = column.cast(narrow) if narrow != column.type else column.cast(pa.int64())
-    return pc.fill_null(whole, 0).to_numpy(zero_copy_only=False).astype(np.int64).view(np.uint64)
+    bits: Hashes = pc.fill_null(whole, 0).to_numpy(zero_copy_only=False).astype(np.int64).view(np.uint64)
+    return bits
+
+
+def repeats(column: pa.Array) -> bool:
+    """Whether a column says the same few things again and again, by its first thousand values."""
+    first = column.slice(0, 1_000)
+    return 2 * int(pc.count_distinct(first).as_py()) <= len(first)
+
+
+def _hash_texts(column: pa.Array) -> Hashes:
+    """Each of the few texts of a column that repeats is hashed once."""
+    if not repeats(column):
+        return _hash_bytes(column)
+    encoded = column.dictionary_encode()
+    known = np.append(_hash_bytes(encoded.dictionary), np.uint64(0))
+    hashes: Hashes = known[pc.fill_null(encoded.indices, len(encoded.dictionary)).to_numpy(zero_copy_only=False)]
+    return hashes
 
 
 def _hash_bytes(column: pa.Array) -> Hashes:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +37,7 @@ _NO_ROWS = np.zeros(0, np.intp)
 _SMALL = 20_000
 _EPOCH_MOMENT = datetime(1970, 1, 1)  # noqa: DTZ001 - moments have no zone here
 _EPOCH = date(1970, 1, 1).toordinal()
+_TRUTH, _BATCH = "truth", "batch"
 _MISSING = {"column_list": "any_value_is_missing", "column_A": "either_value_is_missing"}
 
 
@@ -65,7 +67,7 @@ class Judge:
         self._total_rules = tuple(r for r in contract.rules if r.scope == "delivery" and r.expectation not in _UNIQUE)
         self._seen = {r.id: SeenKeys() for r in self._unique_rules}
         self._engine = _engine()
-        self._suite = self._engine.suite([self._configuration(r) for r in self._line_rules]) if self._line_rules else None
+        self._expected = {r.id: self._engine.expected(*self._asked(r)) for r in self._line_rules}
         self.tallies = {r.id: Tally() for r in contract.rules}
         self._sums = {name: _Sum() for r in self._total_rules for name in r.fields}
         self._rows = 0
@@ -75,10 +77,9 @@ class Judge:
         self._rows += batch.num_rows
         for name, total in self._sums.items():
             total.add(batch.column(name))
-        if self._suite is None or not batch.num_rows:
+        if not batch.num_rows:
             return []
-        results = self._results(self._frame(batch), self._suite)
-        return [finding for rule in self._line_rules if (finding := self._finding(rule, results.get(rule.id, _NO_ROWS), batch, unreadable))]
+        return [finding for rule in self._line_rules if (finding := self._finding(rule, batch, unreadable))]
 
     def repeated(self, columns: Mapping[str, pa.Array], lines: Rows) -> list[Finding]:
         """The findings of the uniqueness rules among some lines of a batch, those that are otherwise accepted.
@@ -107,68 +108,55 @@ class Judge:
         if self._total_rules:
             import pandas as pd
 
-            values = {r.id: [self._total(r)] for r in self._total_rules}
-            suite = self._engine.suite([_between(r) for r in self._total_rules])
-            results = self._results(pd.DataFrame(values, dtype="float64"), suite)
-            broken += [r for r in self._total_rules if len(results.get(r.id, _NO_ROWS))]
+            for rule in self._total_rules:
+                total = pd.DataFrame({_TRUTH: [self._total(rule)]}, dtype="float64")
+                if len(self._broken_rows(rule, self._engine.expected(*_between(rule)), total)):
+                    broken.append(rule)
         return broken
 
-    def _results(self, frame: pd.DataFrame, suite: Any) -> dict[str, Rows]:
-        """The rows that break each rule, for the rules that are broken at all.
-
-        In a small batch most rules hold, and the engine says so in half the time that it takes to say where.
-        """
+    def _broken_rows(self, rule: Rule, expected: _Expected, frame: pd.DataFrame) -> Rows:
         try:
-            if len(frame) <= _SMALL:
-                suite = self._engine.broken(frame, suite)
-            return dict(self._engine.validate(frame, suite)) if suite is not None else {}
+            return expected.broken_rows(frame)
         except _Raised as raised:
-            rule = next(r for r in self._contract.rules if r.id == raised.rule)
-            raise _broken(rule, self._contract, raised.reason) from raised
+            raise _broken(rule, self._contract, str(raised)) from raised
 
     def _total(self, rule: Rule) -> float:
         if "row_count" in rule.expectation:
             return float(self._rows)
         return self._sums[rule.fields[0]].value(rule.expectation)
 
-    def _finding(self, rule: Rule, rows: Rows, batch: pa.RecordBatch, unreadable: Mapping[str, Mask]) -> Finding | None:
+    def _finding(self, rule: Rule, batch: pa.RecordBatch, unreadable: Mapping[str, Mask]) -> Finding | None:
+        """The rows that break a rule, of those to which it applies and whose cells could be read."""
         tally = self.tallies[rule.id]
         applies = _applies(rule.when, batch)
         tally.judged += batch.num_rows if applies is None else int(applies.sum())
-        if len(rows):
-            keep = np.ones(len(rows), bool) if applies is None else applies[rows]
-            for name in rule.fields:
-                if name in unreadable:
-                    keep &= ~unreadable[name][rows]
-            rows = rows[keep]
+        for name in rule.fields:
+            if name in unreadable:
+                applies = ~unreadable[name] if applies is None else applies & ~unreadable[name]
+        read = batch.select(list(rule.fields))
+        if applies is not None:
+            read = read.filter(pa.array(applies))
+        rows = self._broken_rows(rule, self._expected[rule.id], self._frame(rule, read))
+        if applies is not None:
+            rows = np.flatnonzero(applies)[rows]
         tally.broken += len(rows)
         return Finding(rule, rows) if len(rows) else None
 
-    def _frame(self, batch: pa.RecordBatch) -> pd.DataFrame:
-        """The columns that the rules read, in the forms that the engine is fast on: numbers, and texts of Arrow."""
+    def _frame(self, rule: Rule, read: pa.RecordBatch) -> pd.DataFrame:
+        """What a rule reads, in the forms that the engine is fast on: numbers, and texts of Arrow."""
         import pandas as pd
 
-        columns: dict[str, Any] = {}
-        for rule in self._line_rules:
-            if KINDS[rule.expectation].is_ours:
-                columns[rule.id] = _numbers(PREDICATES[rule.expectation](batch, rule.arguments, self._known))
-                continue
-            for name in rule.fields:
-                column = _column(rule, name, self._contract)
-                if column not in columns:
-                    columns[column] = _values(batch.column(name), as_moment=column != name)
-        return pd.DataFrame(columns, copy=False)
-
-    def _configuration(self, rule: Rule) -> dict[str, Any]:
         if KINDS[rule.expectation].is_ours:
-            return {"type": "expect_column_values_to_be_in_set", "kwargs": {"column": rule.id, "value_set": [1]}, "meta": {"rule": rule.id}}
+            return pd.DataFrame({_TRUTH: _numbers(PREDICATES[rule.expectation](read, rule.arguments, self._known))}, copy=False)
+        types = {self._contract.by_name[name].type for name in rule.fields}
+        return pd.DataFrame({name: _values(read.column(name), types) for name in rule.fields}, copy=False)
+
+    def _asked(self, rule: Rule) -> tuple[str, dict[str, Any]]:
+        """The engine's expectation for a rule, and its arguments."""
+        if KINDS[rule.expectation].is_ours:
+            return "expect_column_values_to_be_in_set", {"column": _TRUTH, "value_set": [1]}
         arguments = dict(rule.arguments)
         for argument in KINDS[rule.expectation].columns:
-            named = arguments[argument]
-            if isinstance(named, str):
-                arguments[argument] = _column(rule, named, self._contract)
-            else:
-                arguments[argument] = [_column(rule, name, self._contract) for name in named]
             if argument in _MISSING:
                 arguments.setdefault("ignore_row_if", _MISSING[argument])
         kind = self._contract.by_name[rule.fields[0]].type
@@ -177,7 +165,7 @@ class Judge:
                 arguments[argument] = _ordered(arguments[argument], kind, rule, self._contract)
         if "value_set" in arguments:
             arguments["value_set"] = [_ordered(value, kind, rule, self._contract) for value in arguments["value_set"]]
-        return {"type": rule.expectation, "kwargs": arguments, "meta": {"rule": rule.id}}
+        return rule.expectation, arguments
 
 
 _UNIQUE = ("expect_column_values_to_be_unique", "expect_compound_columns_to_be_unique")
@@ -200,19 +188,12 @@ def _is_mostly(tally: Tally, share: float) -> bool:
 # ---------------------------------------------------------------- values in the engine's forms
 
 
-def _column(rule: Rule, name: str, contract: Contract) -> str:
-    """The frame's column for a field; a day compared with a moment is read as the moment it begins."""
-    types = {contract.by_name[n].type for n in rule.fields}
-    return f"{name} as moment" if types == {"date", "timestamp"} and contract.by_name[name].type == "date" else name
-
-
-def _values(column: pa.Array, as_moment: bool) -> Any:
+def _values(column: pa.Array, types: Collection[str]) -> Any:
+    """A column that is judged alone or beside others, of these types: a day beside a moment is the moment it begins."""
     if pa.types.is_string(column.type):
         return column.to_pandas()
-    if as_moment:
-        column = column.cast(pa.timestamp("us"))
     if pa.types.is_date32(column.type):
-        column = column.cast(pa.int32())
+        column = column.cast(pa.timestamp("us")).cast(pa.int64()) if "timestamp" in types else column.cast(pa.int32())
     elif pa.types.is_timestamp(column.type):
         column = column.cast(pa.int64())
     return _numbers(column)
@@ -264,12 +245,12 @@ def _applies(conditions: tuple[Condition, ...], batch: pa.RecordBatch) -> Mask |
     return mask
 
 
-def _between(rule: Rule) -> dict[str, Any]:
-    """A rule on a total as an expectation on the one value in the column of its name."""
+def _between(rule: Rule) -> tuple[str, dict[str, Any]]:
+    """The expectation on the one value of a total that a rule on it means."""
     arguments = {key: value for key, value in rule.arguments.items() if key != "column"}
     if "value" in arguments:
         arguments = {"min_value": arguments["value"], "max_value": arguments["value"]}
-    return {"type": "expect_column_values_to_be_between", "kwargs": {"column": rule.id, **arguments}, "meta": {"rule": rule.id}}
+    return "expect_column_values_to_be_between", {"column": _TRUTH, **arguments}
 
 
 class _Sum:
@@ -308,54 +289,87 @@ def _broken(rule: Rule, contract: Contract, reason: str) -> SetupFault:
 
 
 class _Engine:
-    """Great Expectations in this process: one ephemeral context."""
+    """Great Expectations in this process. Expectations are made ready once and judge the batches of all deliveries."""
 
     def __init__(self) -> None:
         os.environ["GX_ANALYTICS_ENABLED"] = "false"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the engine's own imports warn of its dependencies' deprecations
             import great_expectations as gx
-            from great_expectations.data_context.types.base import ProgressBarsConfig
-        self._gx = gx
-        self._context = gx.get_context(mode="ephemeral")
-        self._context.variables.progress_bars = ProgressBarsConfig(globally=False)
-        asset = self._context.data_sources.add_pandas("batches").add_dataframe_asset("batch")
-        self._batches = asset.add_batch_definition_whole_dataframe("whole")
+            from great_expectations.execution_engine import PandasExecutionEngine
+        self._suite = gx.ExpectationSuite
+        self._engine = PandasExecutionEngine()
+        self._ready: dict[str, _Expected] = {}
 
-    def suite(self, configurations: list[dict[str, Any]]) -> Any:
-        return self._gx.ExpectationSuite(name="contract", expectations=configurations)
+    def expected(self, kind: str, arguments: Mapping[str, Any]) -> _Expected:
+        """An expectation that is ready to judge. Raises `TypeError` or `ValueError` when it cannot be asked so."""
+        key = repr((kind, arguments))
+        if key not in self._ready:
+            (expectation,) = self._suite(name=kind, expectations=[{"type": kind, "kwargs": {**arguments, "batch_id": _BATCH}}]).expectations
+            self._ready[key] = _Expected(self._engine, expectation)
+        return self._ready[key]
 
-    def broken(self, frame: pd.DataFrame, suite: Any) -> Any | None:
-        """The expectations of the suite that the frame does not meet, as a suite; None when it meets all."""
-        report = self._batches.get_batch({"dataframe": frame}).validate(suite, result_format="BOOLEAN_ONLY")
-        names = {result.expectation_config.meta["rule"] for result in report.results if not result.success}
-        chosen = [expectation for expectation in suite.expectations if expectation.meta["rule"] in names]
-        return self._gx.ExpectationSuite(name="broken", expectations=chosen) if chosen else None
 
-    def validate(self, frame: pd.DataFrame, suite: Any) -> Iterator[tuple[str, Rows]]:
-        """For each expectation its rule and the rows that break it. The index list is complete, unlike the value list."""
-        batch = self._batches.get_batch({"dataframe": frame})
-        report = batch.validate(suite, result_format={"result_format": "COMPLETE", "return_unexpected_index_query": False})
-        for result in report.results:
-            rule = result.expectation_config.meta["rule"]
-            if "unexpected_index_list" not in result.result and not result.success:
-                raise _Raised(rule, _reason(result.exception_info))
-            yield rule, np.sort(np.asarray(result.result.get("unexpected_index_list") or [], np.intp))
+class _Expected:
+    """One expectation of the engine. Its metrics, its verdict and its row numbers are those of `Batch.validate`.
+
+    `Batch.validate` asks anew for every batch what an expectation needs (3 ms a rule), hashes the whole frame (20 ms for 100,000
+    texts) and filters all its columns for each rule. Here the needs are asked for once, and a frame holds what one rule reads:
+    measured 5 times as fast on large batches and 3 times on small ones. A test holds both side by side.
+    """
+
+    def __init__(self, engine: Any, expectation: Any) -> None:
+        self._engine, self._expectation = engine, expectation
+
+    def broken_rows(self, frame: pd.DataFrame) -> Rows:
+        """The rows that do not meet the expectation, ascending and complete. Raises `_Raised`.
+
+        In a small batch most rules hold, and the engine says so faster than it says where.
+        """
+        if not len(frame):
+            return _NO_ROWS
+        self._engine.load_batch_data(_BATCH, frame)
+        if len(frame) <= _SMALL and self._verdict(*self._brief)["success"]:
+            return _NO_ROWS
+        verdict = self._verdict(*self._complete)
+        rows = verdict["result"].get("unexpected_index_list")  # complete, unlike the list of values
+        if rows is None and not verdict["success"]:
+            raise _Raised("the engine does not say which rows")
+        return np.sort(np.asarray(rows or [], np.intp))
+
+    @cached_property
+    def _brief(self) -> tuple[Any, Any]:
+        return self._needs("BOOLEAN_ONLY")
+
+    @cached_property
+    def _complete(self) -> tuple[Any, Any]:
+        return self._needs({"result_format": "COMPLETE", "return_unexpected_index_query": False, "exclude_unexpected_values": True})
+
+    def _needs(self, result_format: Any) -> tuple[Any, Any]:
+        """What the expectation needs to know for a result of this format, and the graph of metrics that computes it."""
+        from great_expectations.validator.validation_graph import ValidationGraph
+
+        wanted = {"result_format": result_format, "catch_exceptions": False}
+        needs = self._expectation.get_validation_dependencies(execution_engine=self._engine, runtime_configuration=wanted)
+        graph = ValidationGraph(execution_engine=self._engine)
+        for metric in needs.get_metric_configurations():
+            graph.build_metric_dependency_graph(metric_configuration=metric, runtime_configuration=wanted)
+        return needs, graph
+
+    def _verdict(self, needs: Any, graph: Any) -> Any:
+        from great_expectations.exceptions import GreatExpectationsError
+
+        wanted = {"result_format": needs.result_format, "catch_exceptions": False}
+        try:
+            metrics, _ = graph.resolve(runtime_configuration=wanted, show_progress_bars=False)
+            known = {name: metrics[metric.id] for name, metric in needs.metric_configurations.items()}
+            return self._expectation._validate(metrics=known, runtime_configuration=wanted, execution_engine=self._engine)
+        except (GreatExpectationsError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise _Raised(" ".join(str(error).split())[:300]) from error
 
 
 class _Raised(Exception):
     """An expectation raised instead of judging."""
-
-    def __init__(self, rule: str, reason: str) -> None:
-        super().__init__(f"{rule}: {reason}")
-        self.rule, self.reason = rule, reason
-
-
-def _reason(info: Mapping[str, Any]) -> str:
-    """The message of an expectation that raised; its shape depends on where it raised."""
-    if "exception_message" in info:
-        return str(info["exception_message"])
-    return "; ".join(str(part.get("exception_message", "")) for part in info.values() if isinstance(part, dict))
 
 
 _made: list[_Engine] = []

@@ -183,6 +183,7 @@ customProperties:
       measures:
         people: people
 """
+ALONE = WARD[: WARD.index("  - property: reconciles")]
 IS_OPEN = WARD[WARD.index("- name: is_open") : WARD.index("\n    quality:\n      - id: closed")]
 FILE = Path("somewhere/ward.odcs.yaml")
 SHIPPED = sorted([*(ROOT / "expectations/contracts").glob("*.yaml"), *(ROOT / "examples/italy/contracts").glob("*.yaml")])
@@ -274,6 +275,8 @@ MISTAKES = [
     ("expectation-nobody-knows", "expect_column_values_to_be_between", "expect_citizen_id", "type: expect_citizen_id", "no expectation 'expect_citizen_id'"),
     ("expectation-for-another-type", "column_A: closed_at", "column_A: code", "column_A: code", "does not read string"),
     ("expectation-on-two-types", "column_A: closed_at", "column_A: people", "kwargs:\n            column_A", "fields of one type (people: number, opened_on: date)"),
+    ("day-beside-a-moment-with-a-zone", "format: yyyy-MM-dd HH:mm:ss", "format: yyyy-MM-dd HH:mm:ss\n          timezone: true", "kwargs:\n            column_A", "fields of one type (closed_at: timestamp UTC, opened_on: date)"),
+    ("limit-that-is-null", "max_value: 90", "max_value: null", "kwargs:\n                max_value", "needs min_value or max_value"),
     ("unknown-argument", "max_value: 90", "maximum: 90", "maximum: 90", "has no argument 'maximum'"),
     ("missing-argument", "\n            column_B: opened_on", "", "kwargs:\n            column_A", "needs the argument 'column_B'"),
     ("no-limit", "max_value: 90", "strict_max: true", "kwargs:\n                strict_max", "needs min_value or max_value"),
@@ -445,9 +448,33 @@ def test_a_folder_without_contracts_and_a_dataset_that_stands_twice_are_faults(t
     with pytest.raises(SetupFault, match="holds no contract"):
         load_contracts(tmp_path)
     for name in ("a", "b"):
-        (tmp_path / f"{name}.odcs.yaml").write_text(WARD, encoding="utf-8")
+        (tmp_path / f"{name}.odcs.yaml").write_text(ALONE, encoding="utf-8")
     with pytest.raises(SetupFault, match=r"b\.odcs\.yaml:1: the dataset 'ward' already stands in .*a\.odcs\.yaml"):
         load_contracts(tmp_path)
+
+
+NATION = ALONE.replace("name: ward\n", "name: nation\n").replace("id: ward", "id: nation")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "at", "said"),
+    [
+        ("dataset: nation", "dataset: natoin", "dataset: natoin", "there is no dataset 'natoin'. Did you mean 'nation'?"),
+        ("people: people", "people: persons", "people: persons", "'persons' is no field that adds up of 'nation'"),
+        ("people: people", "code: people", "code: people", "'code' is no field that adds up of 'ward'"),
+        ("      measures:\n", "      by: {code: ward}\n      measures:\n", "by: {code", "'ward' is no column of 'nation'"),
+    ],
+)
+def test_totals_are_declared_of_a_dataset_that_there_is_and_of_what_adds_up(tmp_path: Path, old: str, new: str, at: str, said: str) -> None:
+    (tmp_path / "nation.odcs.yaml").write_text(NATION, encoding="utf-8")
+    (tmp_path / "ward.odcs.yaml").write_text(WARD, encoding="utf-8")
+    assert set(load_contracts(tmp_path)) == {"nation", "ward"}
+    text = WARD.replace(old, new)
+    (tmp_path / "ward.odcs.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(SetupFault) as caught:
+        load_contracts(tmp_path)
+    assert caught.value.message.en.startswith(f"{tmp_path / 'ward.odcs.yaml'}:{line_of(text, at)}: {said}")
+    assert caught.value.message.vi.startswith(f"{tmp_path / 'ward.odcs.yaml'}:{line_of(text, at)}: ")
 
 
 JUNK: list[Any] = [
@@ -546,20 +573,21 @@ def test_limits_and_conditions_are_of_their_fields_type() -> None:
 
 def test_a_limit_on_moments_with_a_zone_is_meant_in_that_zone() -> None:
     options = "format: yyyy-MM-dd HH:mm:ss\n          timezone: true\n          defaultTimezone: Asia/Ho_Chi_Minh\n          "
+    text = WARD.replace("column_A: closed_at", "column_A: opened_on")
     for written in (
         "minimum: 2025-07-01",
         'minimum: "2025-07-01 00:00:00"',
         'minimum: "2025-07-01T00:00:00+07:00"',
         'minimum: "2025-06-30T17:00:00Z"',
     ):
-        rules = {r.id: r for r in changed("format: yyyy-MM-dd HH:mm:ss", options + written).rules}
+        rules = {r.id: r for r in parse_contract(text.replace("format: yyyy-MM-dd HH:mm:ss", options + written), FILE).rules}
         assert rules["closed_at.range"].arguments["min_value"] == datetime(2025, 6, 30, 17), written
 
 
 def test_a_limit_that_is_not_reached_is_said_so() -> None:
     message = next(r.message for r in parse_contract(WARD, FILE).rules if r.id == "people.range")
-    assert message.en == "people: must be at least 0.0 and below 1000000.0."
-    assert message.vi == "people: phải từ 0.0 nhỏ hơn 1000000.0."
+    assert message.en == "people: must be at least 0 and below 1000000."
+    assert message.vi == "people: phải từ 0 và nhỏ hơn 1000000."
 
 
 # ---------------------------------------------------------------- contracts of this project

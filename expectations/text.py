@@ -12,8 +12,8 @@ from functools import lru_cache
 
 # U+00D0/U+00F0 (Eth) and U+0189 (African D) are what old fonts and keyboards leave where Đ is meant.
 _ETH = {"Ð": "Đ", "ð": "đ", "Ɖ": "Đ", "ɖ": "đ"}
-# Blanks that do not break, and signs that nobody sees: byte order mark, soft hyphen, marks of width none and of direction.
-_ODD_BLANKS = dict.fromkeys("\u00a0\u2007\u202f", " ") | dict.fromkeys("\ufeff\u00ad\u200b\u200e\u200f\u2060", "")
+# Blanks that do not break, and signs that nobody sees: zero byte, byte order mark, soft hyphen, marks of no width and of direction.
+_ODD_BLANKS = dict.fromkeys("\u00a0\u2007\u202f", " ") | dict.fromkeys("\x00\ufeff\u00ad\u200b\u200e\u200f\u2060", "")
 _REPAIRED = str.maketrans(_ETH | _ODD_BLANKS)
 _UNACCENTED = str.maketrans({"đ": "d", "ð": "d", "ɖ": "d", "ı": "i"})  # Unicode knows no mark that could be taken off these
 _NOT_WORD = re.compile(r"[\W_]+")

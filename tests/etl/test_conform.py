@@ -519,7 +519,7 @@ def _is_only_a_mark(text: str) -> bool:
 @given(
     st.lists(
         st.none()
-        | st.floats(allow_nan=False)
+        | st.floats(allow_nan=False, allow_infinity=False)
         | st.booleans()
         | st.text(max_size=3)
         | st.datetimes(datetime(1900, 1, 1), datetime(9999, 1, 1)),

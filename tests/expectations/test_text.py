@@ -67,6 +67,7 @@ def test_signs_that_nobody_sees_are_no_part_of_a_text() -> None:
     assert normalise("\ufeff\u00a0Hà\u00a0Nội\u200b\u2007") == "Hà Nội"
     assert normalise("Hà\u00ad Nội\u200e") == "Hà Nội"
     assert fold("Hà\u00adnh chính\u2060") == "hanh chinh"
+    assert normalise("Hà\x00 Nội") == "Hà Nội"
 
 
 def test_accents_case_blanks_and_signs_do_not_tell_words_apart() -> None:

@@ -125,7 +125,9 @@ def check_readable(path: Path) -> None:
     if not path.exists():
         raise SenderFault(Message(f"Không có tệp «{path}».", f"There is no file '{path}'."), rule="no-file")
     if not path.is_file():
-        raise SenderFault(Message(f"«{path}» không phải là tệp; hãy nêu một tệp.", f"'{path}' is not a file; name a file."), rule="not-a-file")
+        raise SenderFault(
+            Message(f"«{path}» không phải là tệp; hãy nêu một tệp.", f"'{path}' is not a file; name a file."), rule="not-a-file"
+        )
     if not os.access(path, os.R_OK):
         raise SenderFault(Message(f"Không có quyền đọc «{path}».", f"'{path}' may not be read by this account."), rule="not-readable")
 

@@ -333,4 +333,3 @@ def _held(connection: Connection, delivery_id: int) -> Delivery:
             rule="not-held",
         )
     return delivery
-

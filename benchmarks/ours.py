@@ -1,6 +1,7 @@
-"""Our whole way of one delivery in a process of its own: `python -m benchmarks.ours ROWS` prints what it took as JSON.
+"""Our whole way of a delivery, in a process of its own that prints what it took as JSON.
 
-The clock runs from an archived file to a written receipt. Imports are made before, by a small delivery of another month.
+`python -m benchmarks.ours ROWS` delivers one large file, `python -m benchmarks.ours months COUNT ROWS` one small file for each of
+COUNT months in a row. The clock runs from the archived file to the written receipt; imports are made before, by a small delivery.
 """
 
 from __future__ import annotations
@@ -11,30 +12,53 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.place import NOW, PERIOD, enter, file_of, open_site
+from benchmarks.place import NOW, PERIOD, WARM_UP, enter, file_of, open_site
 from etl.deliver import deliver
+from etl.site import Site
+from expectations.period import Period
+from warehouse.ledger import Delivery
 
 _WARM_UP_ROWS = 1_000
 
 
-def main(rows: int) -> None:
+def one_file(rows: int) -> None:
     """Deliver a file of `rows` lines."""
     site = open_site()
-    warm = PERIOD.next()
-    deliver(site, enter(site, file_of(site, _WARM_UP_ROWS, warm), warm), NOW)
-    delivery = enter(site, file_of(site, rows))
-    start, cpu = time.perf_counter(), time.process_time()
+    _deliver(site, _WARM_UP_ROWS, WARM_UP)
+    cpu = time.process_time()
+    seconds, done = _deliver(site, rows, PERIOD)
+    cpu = time.process_time() - cpu
+    print(json.dumps({"seconds": seconds, "cpu": cpu, "peak_mb": peak_mb(), "loaded": done.lines_loaded, "rejected": done.lines_rejected}))
+
+
+def months(count: int, rows: int) -> None:
+    """Deliver a file of `rows` lines for each of `count` months."""
+    site = open_site()
+    _deliver(site, rows, WARM_UP)
+    seconds, period = [], PERIOD
+    for _ in range(count):
+        seconds.append(_deliver(site, rows, period)[0])
+        period = period.next()
+    print(json.dumps(seconds))
+
+
+def _deliver(site: Site, rows: int, period: Period) -> tuple[float, Delivery]:
+    delivery = enter(site, file_of(site, rows, period), period)
+    start = time.perf_counter()
     done = deliver(site, delivery, NOW)
-    seconds = time.perf_counter() - start
-    print(json.dumps({"seconds": seconds, "cpu": time.process_time() - cpu, "peak_mb": peak_mb(), "loaded": done.lines_loaded, "rejected": done.lines_rejected}))  # fmt: skip
+    return time.perf_counter() - start, done
 
 
 def peak_mb() -> float:
     """The most memory that this process has held, imports included."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
+    assert found is not None  # Linux
     return int(found[1]) / 1024
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    match sys.argv[1:]:
+        case ["months", count, rows]:
+            months(int(count), int(rows))
+        case [rows]:
+            one_file(int(rows))

@@ -1,6 +1,6 @@
 """Where the benchmark runs: a private server, a contract of 14 rules, and invented files, all under `.bench/`.
 
-Answers for: the same seeded file for all contenders, made once; the pipeline's own installation, so that what is measured is what
+Answers for: the same seeded lines for all contenders, made once; the pipeline's own installation, so that what is measured is what
 runs at night. Refuses: measuring.
 """
 
@@ -22,28 +22,19 @@ from warehouse.tables import quoted
 
 BENCH = ROOT / ".bench"
 SENDER = "ha-noi"
-PERIOD = Period(date(2025, 7, 1), "month")
+PERIOD, WARM_UP = Period(date(2025, 7, 1), "month"), Period(date(2025, 6, 1), "month")
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 FAULTS = 0.005
 SEED = 7
 
 
 def open_site() -> Site:
-    """The installation; its server runs from here on with production settings."""
-    import os
-
-    settings = read_settings(
-        {
-            **{k: v for k, v in os.environ.items() if k.startswith("NDC_")},
-            "NDC_HOME": str(BENCH / "home"),
-            "NDC_CONTRACTS": str(ROOT / "benchmarks" / "contracts"),
-        }
-    )
-    return Site(settings)
+    """The installation, with production settings and the benchmark's contract."""
+    return Site(read_settings({"NDC_HOME": str(BENCH / "home"), "NDC_CONTRACTS": str(ROOT / "benchmarks" / "contracts")}))
 
 
 def prepare(site: Site) -> None:
-    """Have roles, ledger and tables, all empty of the deliveries of an earlier run."""
+    """Have server, roles, ledger and tables."""
     site.logins.prepare()
     migrate(site.warehouse, site.contracts, site.registry)
 
@@ -56,8 +47,7 @@ def contract_of(site: Site) -> Contract:
 def file_of(site: Site, rows: int, period: Period = PERIOD) -> str:
     """The archived name of an invented delivery with faults."""
     name = f"{SENDER}/{rows}-{period}.csv"
-    local = site.archive.local_path(name)
-    assert local is not None  # the benchmark's archive is a folder
+    local = Path(site.archive.path(name))
     if not local.exists():
         local.parent.mkdir(parents=True, exist_ok=True)
         write_sample(contract_of(site), site.registry, SENDER, period, rows, FAULTS, SEED, local)
@@ -77,7 +67,7 @@ def clean_twin_of(site: Site, rows: int) -> Path:
 
 
 def enter(site: Site, name: str, period: Period = PERIOD) -> Delivery:
-    """A delivery as it stands in the ledger when its bytes are archived and nothing else is done."""
+    """A delivery as the ledger has it when its bytes are archived and nothing else is done."""
     contract = contract_of(site)
     draft = Delivery(
         delivery_id=0,
@@ -88,7 +78,7 @@ def enter(site: Site, name: str, period: Period = PERIOD) -> Delivery:
         sheet=None,
         by_line=False,
         file_name=Path(name).name,
-        sha256=f"{name} {period}",
+        sha256="",
         size_bytes=Path(site.archive.path(name)).stat().st_size,
         archive_path=name,
         contract_sha256=contract.sha256,
@@ -100,7 +90,7 @@ def enter(site: Site, name: str, period: Period = PERIOD) -> Delivery:
 
 
 def forget(site: Site) -> None:
-    """Take all deliveries out again, so that the next one is a first one; the checkpoint leaves nobody another's writes."""
+    """Take all deliveries out again, so that the next one is a first one. The checkpoint leaves nobody another's writes."""
     import psycopg
 
     assert site.logins.server is not None

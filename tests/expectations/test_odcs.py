@@ -512,7 +512,7 @@ DOCUMENT = yaml.safe_load(WARD)
 PLACES = places(DOCUMENT)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(PLACES), st.sampled_from(JUNK)), min_size=1, max_size=2))
 def test_no_value_at_any_place_raises_anything_but_a_fault_with_its_line(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
     document = copy.deepcopy(DOCUMENT)

@@ -47,7 +47,7 @@ def key(row: Row, names: Sequence[str]) -> tuple[Any, ...]:
     return tuple(row[name] for name in names)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(ROWS, max_size=5), st.sets(st.sampled_from(sorted(KINDS)), min_size=1))
 def test_repeated_keys_are_those_that_a_set_finds(batches: list[list[Row]], chosen: set[str]) -> None:
     names, keys, seen = sorted(chosen), SeenKeys(), set[tuple[Any, ...]]()
@@ -103,7 +103,7 @@ def test_hashes_are_the_same_in_another_process() -> None:
 # ---------------------------------------------------------------- checksums
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(ROWS, st.randoms(use_true_random=False), st.integers(0, 12))
 def test_a_checksum_does_not_depend_on_the_order_of_rows_or_columns_or_on_batches(rows: list[Row], random: Any, cut: int) -> None:
     whole = checksum(batch(rows))
@@ -112,7 +112,7 @@ def test_a_checksum_does_not_depend_on_the_order_of_rows_or_columns_or_on_batche
     assert (checksum(batch(rows).slice(0, cut)) + checksum(batch(rows).slice(cut))) % 2**64 == whole
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(ROWS)
 def test_a_new_column_that_holds_nothing_changes_no_checksum(rows: list[Row]) -> None:
     before = batch(rows)
@@ -121,7 +121,7 @@ def test_a_new_column_that_holds_nothing_changes_no_checksum(rows: list[Row]) ->
     assert hashes(after).tolist() == hashes(before).tolist()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(ROW, min_size=1, max_size=6), st.data())
 def test_a_change_in_any_cell_changes_the_checksum(rows: list[Row], data: st.DataObject) -> None:
     place, name = data.draw(st.integers(0, len(rows) - 1)), data.draw(st.sampled_from(sorted(KINDS)))

@@ -115,7 +115,7 @@ DAYS = MAYBE | st.dates(date(2025, 5, 25), date(2025, 7, 5))
 LINES = st.lists(st.fixed_dictionaries({"t": MAYBE | st.text("abc", max_size=3), "n": MAYBE | st.integers(-4, 4), "k": MAYBE | st.integers(-1, 3), "d": DAYS, "e": DAYS, "f": MAYBE | st.booleans()}), min_size=1, max_size=12)  # fmt: skip
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(LINES, st.integers(1, 11))
 def test_small_and_large_batches_and_any_way_to_cut_them_find_the_same(rows: list[dict[str, Any]], cut: int) -> None:
     def columns(part: list[dict[str, Any]]) -> dict[str, list[Any]]:

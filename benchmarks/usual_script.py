@@ -33,8 +33,8 @@ def main(file: str, parquet: str, table: str, communes: str) -> None:
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     batches = context.data_sources.add_pandas("files").add_dataframe_asset("file").add_batch_definition_whole_dataframe("whole")
-    codes = pd.read_csv(communes, dtype=str)
-    codes = codes[(codes.province_id == "ha-noi") & (codes.valid_from <= "2025-07-01") & codes.valid_to.isna()].code.tolist()
+    known = pd.read_csv(communes, dtype=str)
+    codes = known[(known.province_id == "ha-noi") & (known.valid_from <= "2025-07-01") & known.valid_to.isna()].code.tolist()
     start = time.perf_counter()
 
     frame = pd.read_csv(file, names=COLUMNS, header=0, dtype=str, on_bad_lines="skip")

@@ -6,6 +6,7 @@ that cannot be read is a rejection with its line, never an exception, and every 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -75,6 +76,7 @@ class Conformer:
         self._contract, self._registry, self._period, self._own = contract, registry, period, province_id
         self._day = period.start if contract.as_of == "start" else period.end
         self._provinces: dict[str | None, tuple[str | None, Message | None]] = {None: (None, _NO_PROVINCE)}
+        self._mended: set[str | None] = set()
         self.repairs: Counter[str] = Counter()
 
     def conform(self, batch: Batch) -> Conformed:
@@ -98,18 +100,14 @@ class Conformer:
         if field.type == "string":
             return self._strings(field, cells, texts)
         texts = _without(texts, self._contract.layout.numbers.missing)
-        read, unreadable = _READERS[field.type](texts, field, self._contract.layout.numbers)
+        reader = _read_zoned if field.timezone else _READERS[field.type]
+        read, unreadable = reader(texts, field, self._contract.layout.numbers)
         typed, mistyped = _typed(field, cells, len(texts))
-        values = read if typed is None else pc.coalesce(read, typed.cast(read.type))
+        if typed is not None:
+            typed = _in_zone(typed, field.timezone) if field.timezone else typed
+            read = pc.coalesce(read, typed.cast(read.type))
         if mistyped is not None:
             unreadable |= mistyped
-        if field.timezone and values.type.tz is None:
-            has_offset = any("XXX" in f for f in field.formats)
-            values = (
-                values.cast(pa.timestamp("us", "UTC"))
-                if has_offset
-                else pc.assume_timezone(values, field.timezone).cast(pa.timestamp("us", "UTC"))
-            )
         if unreadable.any():
             rows = np.flatnonzero(unreadable)
             result.unreadable[field.name] = unreadable
@@ -118,14 +116,14 @@ class Conformer:
                     rows, field.name, f"{field.name}.type", as_written(cells, rows), _type_message(field, self._contract.layout.numbers)
                 )
             )
-        return values.cast(kind)
+        return read.cast(kind)
 
     def _strings(self, field: Field, cells: Cells, texts: pa.Array) -> pa.Array:
         """Texts; a code that a workbook stored as a number gets its lost zeros back."""
         if cells.number is not None and cells.number.null_count < len(cells.number):
             written = [None if v is None else _number_text(v) for v in cells.number.to_pylist()]
             if field.length:
-                restored = [w if w is None else w.zfill(field.length) for w in written]
+                restored = [w.zfill(field.length) if w is not None and w.isdigit() else w for w in written]
                 self.repairs["zeros"] += sum(a != b for a, b in zip(written, restored, strict=True))
                 written = restored
             texts = pc.coalesce(texts, pa.array(written, pa.string()))
@@ -153,6 +151,7 @@ class Conformer:
             if word not in self._provinces:
                 self._provinces[word] = self._resolve(word)
         codes = pc.fill_null(encoded.indices, len(words) - 1).to_numpy(zero_copy_only=False)
+        self.repairs["zeros"] += int(np.isin(codes, [code for code, word in enumerate(words) if word in self._mended]).sum())
         ids = pa.array([self._provinces[word][0] for word in words], pa.string()).take(pa.array(codes))
         if batch.is_unassigned is not None and batch.is_unassigned.any():
             ids = pc.if_else(pa.array(batch.is_unassigned), UNASSIGNED, ids)
@@ -168,7 +167,7 @@ class Conformer:
         if found.province_id is None:
             return None, _unknown_province(found.candidates, found.note, self._day)
         if found.repaired:
-            self.repairs["zeros"] += 1
+            self._mended.add(word)
         if self._own is not None and found.province_id != self._own:
             return None, Message(
                 "Dòng này thuộc tỉnh khác; một tỉnh chỉ gửi dữ liệu của chính mình.",
@@ -217,9 +216,11 @@ def tidy(texts: pa.Array) -> tuple[pa.Array, int]:
         return texts, 0
     data, offsets = _letters(texts)
     odd = _has_edge_blanks(data, offsets)
+    if b"\x00" in (raw := data[offsets[0] : offsets[-1]].tobytes()):
+        odd |= pc.fill_null(pc.match_substring(texts, "\x00"), False).to_numpy(zero_copy_only=False)
     if np.count_nonzero(offsets[1:] == offsets[:-1]) > texts.null_count:
         texts = pc.if_else(pc.equal(pc.binary_length(texts), 0), None, texts)
-    if not data[offsets[0] : offsets[-1]].tobytes().isascii():
+    if not raw.isascii():
         encoded = texts.dictionary_encode()  # texts with letters beyond ASCII repeat: names, titles, addresses
         strange = pc.match_substring_regex(encoded.dictionary, _ODD)
         if pc.any(strange).as_py():
@@ -255,7 +256,7 @@ def _without(texts: pa.Array, missing: tuple[str, ...]) -> pa.Array:
 
 
 def _number_text(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(value)
+    return str(int(value)) if math.isfinite(value) and value == int(value) else repr(value)
 
 
 def _written(cells: Cells) -> pa.Array:
@@ -303,8 +304,8 @@ def _read_numbers(texts: pa.Array, field: Field, numbers: Numbers) -> tuple[pa.A
 def parse_numbers(texts: pa.Array, numbers: Numbers, *, is_integer: bool, is_percent: bool = False) -> tuple[pa.Array, Mask]:
     """Texts as numbers in the declared style, and a mask of those that are none. An integer may end in a zero fraction."""
     if numbers.footnote_marks:
-        texts = pc.replace_substring_regex(texts, r"\s*(\(\d+\)|\*+)$", "")
-        texts = pc.if_else(pc.equal(pc.binary_length(texts), 0), None, texts)
+        texts = pc.replace_substring_regex(texts, r"(\S)\s*(\(\d+\)|\*+)$", r"\1")  # nothing before it: a negative number of accountants
+        texts = _without(texts, numbers.missing)
     if is_percent:
         texts = pc.replace_substring_regex(texts, r"\s*%$", "")
     group = {".": r"\.", ",": ",", " ": r"[ \x{00A0}]"}.get(numbers.thousands)
@@ -317,10 +318,12 @@ def parse_numbers(texts: pa.Array, numbers: Numbers, *, is_integer: bool, is_per
         plain = pc.replace_substring_regex(plain, group, "")
     if is_integer:
         plain = pc.replace_substring_regex(plain, rf"{mark}0+$", "")
-        plain = pc.if_else(pc.less_equal(pc.binary_length(plain), 18), plain, None)
+        plain = pc.if_else(pc.match_substring_regex(plain, r"^[+-]?\d{1,18}$"), plain, None)
     elif numbers.decimal == ",":
         plain = pc.replace_substring(plain, ",", ".")
     values = pc.replace_substring_regex(plain, r"^\+", "").cast(pa.int64() if is_integer else pa.float64())
+    if not is_integer:
+        values = pc.if_else(pc.is_finite(values), values, None)
     unreadable = pc.and_(texts.is_valid(), values.is_null())
     return values, unreadable.to_numpy(zero_copy_only=False).copy()
 
@@ -332,6 +335,21 @@ def _read_dates(texts: pa.Array, field: Field, numbers: Numbers) -> tuple[pa.Arr
 
 def _read_moments(texts: pa.Array, field: Field, numbers: Numbers) -> tuple[pa.Array, Mask]:
     return _over_distinct(texts, lambda part: parse_moments(part, field.formats))
+
+
+def _read_zoned(texts: pa.Array, field: Field, numbers: Numbers) -> tuple[pa.Array, Mask]:
+    """Moments in UTC: those written with an offset by it, the others by the field's own zone."""
+    zone = field.timezone or "UTC"
+    with_offset = tuple(f for f in field.formats if "XXX" in f)
+    local = tuple(f for f in field.formats if "XXX" not in f)
+    told, unread = parse_moments(texts, with_offset)
+    moments, unreadable = parse_moments(pc.if_else(pa.array(unread), texts, None), local)
+    return pc.coalesce(told.cast(pa.timestamp("us", "UTC")), _in_zone(moments, zone)), unreadable
+
+
+def _in_zone(moments: pa.Array, zone: str) -> pa.Array:
+    """Moments of a zone's clock in UTC; an hour that the clock left out or had twice is read as its earlier one."""
+    return pc.assume_timezone(moments, zone, ambiguous="earliest", nonexistent="earliest").cast(pa.timestamp("us", "UTC"))
 
 
 def _read_flags(texts: pa.Array, field: Field, numbers: Numbers) -> tuple[pa.Array, Mask]:

@@ -29,7 +29,7 @@ _PARTS = {
     "mm": ("minute", r"\d{2}"),
     "ss": ("second", r"\d{2}"),
     "SSS": ("fraction", r"\d{1,6}"),
-    "XXX": ("offset", r"Z|[+-]\d{2}:?\d{2}"),
+    "XXX": ("offset", r"Z|[+-](?:[01]\d|2[0-3]):?[0-5]\d"),
 }
 _TOKEN = re.compile(r"yyyy|yy|MM|M|dd|d|HH|H|mm|ss|SSS|XXX|'(?P<quoted>[^']*)'|(?P<literal>.)")
 _FIXED = ("yyyy", "MM", "dd", "HH", "mm", "ss")
@@ -65,7 +65,7 @@ def compile_format(text: str) -> Format:
         places[name] = position
         position += len(token.group())
         is_fixed &= token.group() in _FIXED
-    return Format(text, re.compile(expression), position if is_fixed else None, places, tuple(literals))
+    return Format(text, re.compile(expression, re.ASCII), position if is_fixed else None, places, tuple(literals))
 
 
 def parse_moments(texts: pa.Array, formats: tuple[str, ...]) -> tuple[pa.Array, Mask]:
@@ -160,10 +160,10 @@ def _one(text: str, shape: Format) -> int | None:
             int((parts.get("fraction") or "0").ljust(6, "0")),
             tzinfo=UTC,
         )
-    except ValueError:
+        offset = parts.get("offset")
+        if offset and offset != "Z":
+            minutes = int(offset[1:3]) * 60 + int(offset[-2:])
+            moment -= timedelta(minutes=minutes if offset[0] == "+" else -minutes)
+    except (ValueError, OverflowError):
         return None
-    offset = parts.get("offset")
-    if offset and offset != "Z":
-        minutes = int(offset[1:3]) * 60 + int(offset[-2:])
-        moment -= timedelta(minutes=minutes if offset[0] == "+" else -minutes)
     return round((moment - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1))

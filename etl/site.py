@@ -64,8 +64,9 @@ class Site:
         """The code lists that a contract names, as of the period's day, for one province or for all."""
         from warehouse.code_lists import code_lists
 
-        names = tuple({f.code_list for f in contract.fields if f.code_list})
-        return code_lists(self.settings.reference, names, period.start if contract.as_of == "start" else period.end, province_id)
+        return code_lists(
+            self.settings.reference, contract.code_lists, period.start if contract.as_of == "start" else period.end, province_id
+        )
 
     def sender_name(self, sender: str) -> str:
         """A sender as people call it: the province's full name, or the central body's own name."""

@@ -6,7 +6,7 @@ Each predicate takes a batch and the rule's arguments and returns a boolean arra
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -23,6 +23,7 @@ class Circumstances:
 
     period: Period
     code_lists: Mapping[str, Collection[str]]
+    zones: Mapping[str, str] = field(default_factory=dict)
 
 
 def in_code_list(batch: pa.RecordBatch, arguments: Mapping[str, Any], known: Circumstances) -> pa.Array:
@@ -34,7 +35,11 @@ def in_code_list(batch: pa.RecordBatch, arguments: Mapping[str, Any], known: Cir
 
 def within_period(batch: pa.RecordBatch, arguments: Mapping[str, Any], known: Circumstances) -> pa.Array:
     """The day lies within the period, or up to `days_before` before or `days_after` after it."""
-    days = batch.column(arguments["column"]).cast(pa.date32(), safe=False)
+    name = arguments["column"]
+    column = batch.column(name)
+    if name in known.zones:
+        column = pc.local_timestamp(column.cast(pa.timestamp("us", known.zones[name])))
+    days = column.cast(pa.date32(), safe=False)
     first = known.period.start - timedelta(days=arguments.get("days_before", 0))
     last = known.period.end + timedelta(days=arguments.get("days_after", 0))
     return pc.and_(pc.greater_equal(days, pa.scalar(first, pa.date32())), pc.less_equal(days, pa.scalar(last, pa.date32())))

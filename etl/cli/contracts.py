@@ -95,7 +95,7 @@ def lint(
     for file in chosen:
         try:
             contract = load_contract(file)
-            for name in {f.code_list for f in contract.fields if f.code_list}:
+            for name in contract.code_lists:
                 check_code_list(site.settings.reference, name)
             if contract.code_system and contract.code_system not in site.registry.code_systems:
                 known = ", ".join(site.registry.code_systems)

@@ -50,11 +50,11 @@ def test_every_kind_of_line_rule_is_compared() -> None:
 
 
 @pytest.mark.parametrize("kind", ASKED)
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=10)
 @given(data=st.data())
 def test_the_verdict_is_that_of_batch_validate(kind: str, data: st.DataObject) -> None:
     values, arguments = ASKED[kind]
-    columns = {name: data.draw(st.lists(values, min_size=5, max_size=5)) for name in ("a", "b")}
+    columns = {name: data.draw(st.lists(values, min_size=12, max_size=12)) for name in ("a", "b")}
     dtype: Any = "str" if values is texts else "float64"
     frame = pd.DataFrame({name: pd.Series(column, dtype=dtype) for name, column in columns.items()})
     assert _engine().expected(kind, arguments).broken_rows(frame).tolist() == validated(frame, kind, arguments)

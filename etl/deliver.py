@@ -23,11 +23,13 @@ from etl.judge import Judged, Task, judge, read_rejections
 from etl.lake import LakeFile, incoming_name, lake_name, read_metadata
 from etl.pipe import Behind
 from etl.read import Part
+from etl.receive import TOO_EARLY
 from etl.report import Receipt, write_receipt
 from etl.site import Site
 from etl.watch import UNWATCHED, Watch
 from expectations.contract import Contract
 from expectations.faults import Message, SenderFault, SetupFault
+from expectations.odcs import parse_contract
 from expectations.unique import checksum
 from warehouse import ledger, load, reconcile
 from warehouse.ledger import Counts, Delivery, Reason
@@ -45,8 +47,8 @@ def deliver(site: Site, delivery: Delivery, now: datetime, *, is_approved: bool 
     """
     contract = contract_of(site, delivery)
     with archived_file(site, delivery) as file:
-        task = task_of(site, contract, delivery, file)
         try:
+            task = task_of(site, contract, delivery, file)
             with site.warehouse.transaction() as connection:
                 load.lock_partition(connection, partition_of(contract, delivery))
                 if _is_overtaken(connection, delivery):
@@ -78,6 +80,10 @@ def deliver(site: Site, delivery: Delivery, now: datetime, *, is_approved: bool 
             _not_loaded(site, contract, delivery, outcome)
         except SenderFault as fault:
             _not_loaded(site, contract, delivery, _NotLoaded(Verdict("return", (Reason(fault.rule, fault.message),)), None))
+        except SetupFault as fault:
+            if fault.rule not in TOO_EARLY:
+                raise
+            _not_loaded(site, contract, delivery, _NotLoaded(Verdict("return", (Reason(fault.rule, fault.message),)), None))
         except load.PartitionRefused as refusal:
             raise SetupFault(
                 Message(
@@ -94,11 +100,14 @@ def finish(site: Site, delivery_id: int, now: datetime, *, watch: Watch = UNWATC
     with site.warehouse.transaction() as connection:
         delivery = ledger.get(connection, delivery_id)
     if delivery.state == "loaded":
-        _place_lake_file(site, delivery)
-        watch.on_step("placed")
         with site.warehouse.transaction() as connection:
-            ledger.mark(connection, delivery_id, "stored")
+            load.lock_partition(connection, partition_of(contract_of(site, delivery), delivery))
+            if ledger.get(connection, delivery_id).state == "loaded":
+                _place_lake_file(site, delivery)
+                watch.on_step("placed")
+                ledger.mark_stored(connection, delivery_id)
         watch.on_step("stored")
+    if delivery.state in ("loaded", "stored"):
         _reconcile_across(site, delivery)
     report(site, delivery_id, now)
     watch.on_step("reported")
@@ -232,6 +241,8 @@ def _not_loaded(site: Site, contract: Contract, delivery: Delivery, outcome: _No
         counts = Counts(read, 0, faulty, read - faulty, faulty) if is_held else Counts(read, 0, read, 0, faulty)
         if judged:
             _write_down(connection, contract, delivery, judged)
+        else:
+            ledger.replace_rejections(connection, delivery.delivery_id, (), ())
         ledger.record(
             connection,
             delivery.delivery_id,
@@ -258,7 +269,7 @@ def _place_lake_file(site: Site, delivery: Delivery) -> None:
 
 def write_lake_file(site: Site, delivery: Delivery) -> None:
     """Judge the archived bytes once more, for the lake's file alone."""
-    contract = contract_of(site, delivery)
+    contract = _contract_that_judged(site, delivery)
     lake_file = LakeFile(site.lake, delivery, contract)
     try:
         with archived_file(site, delivery) as file:
@@ -320,6 +331,16 @@ def receipt_folder(site: Site, delivery: Delivery) -> Path:
 
 def _judge_again(site: Site, delivery: Delivery, spool: Path) -> None:
     """The rejections with the sender's own values, which the warehouse does not keep, from the archived bytes."""
-    contract = contract_of(site, delivery)
+    contract = _contract_that_judged(site, delivery)
     with archived_file(site, delivery) as file:
         judge(task_of(site, contract, delivery, file), lambda rows: None, spool)
+
+
+def _contract_that_judged(site: Site, delivery: Delivery) -> Contract:
+    """The contract by which the ledger says that a delivery was judged, which may not be today's."""
+    today = contract_of(site, delivery)
+    if delivery.contract_sha256 in (None, today.sha256):
+        return today
+    with site.warehouse.transaction() as connection:
+        text = ledger.contract_text(connection, delivery.contract_sha256 or "")
+    return parse_contract(text, today.file) if text else today

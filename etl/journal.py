@@ -50,6 +50,11 @@ def contract_text(archive: Store, sha256: str) -> str | None:
     return archive.read_bytes(name).decode() if archive.exists(name) else None
 
 
+def highest_number(archive: Store) -> int:
+    """The highest number of a delivery that the archive's ledger knows; 0 when it knows none."""
+    return max((int(name.rpartition("/")[2].removesuffix(".json")) for name in archive.names(_LEDGER)), default=0)
+
+
 def read_entries(archive: Store) -> Iterator[Entry]:
     """All deliveries in the order in which they came."""
     for name in archive.names(_LEDGER):

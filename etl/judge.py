@@ -159,7 +159,7 @@ def _check_header(contract: Contract, table: Table, result: Judged) -> None:
         )
     for f in missing:
         result.notices.append(Reason("column-missing", Message(f"Không có cột «{f.label}»; trường này để trống.", f"There is no column '{f.label}'; the field {f.name} stays empty.")))  # fmt: skip
-    for text in table.header.unknown:
+    for text in [t if len(t) <= 60 else t[:60] + "…" for t in table.header.unknown[:20]]:
         result.notices.append(Reason("column-unknown", Message(f"Cột «{text}» không có trong hợp đồng; không được nạp.", f"The column '{text}' is not in the contract; it is not loaded.")))  # fmt: skip
 
 

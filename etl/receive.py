@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from etl.read.tables import find_parts
 from etl.site import Site
 from etl.watch import UNWATCHED, Watch
 from expectations.contract import Contract
-from expectations.faults import Fault, Message, SenderFault
+from expectations.faults import Fault, MachineFault, Message, SenderFault, SetupFault
 from expectations.period import NameMatch, Period
 from warehouse import ledger
 from warehouse.ledger import Delivery, Reason
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _UNFINISHED = (".part", ".tmp", ".crdownload", ".filepart", ".partial", ".uploading")
 _CHUNK = 1 << 20
+TOO_EARLY = ("day-before-registry", "day-before-communes", "code-list")
+"""Rules of faults that say that a period lies before what the registry or a code list knows: the delivery is returned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,7 @@ def attribute(path: Path, sender: str, folder: str | None, site: Site, today: da
     """Find out dataset, period and province of a file; what cannot be found out is in `fault`."""
     known = Attribution()
     try:
-        contract, said = _contract_of(path.name, sender, folder, site.contracts, site.registry)
+        contract, said = _contract_of(path.name, sender, folder, site.contracts, site.registry, period_text is not None)
         known = Attribution(contract)
         period = period_text or said.period
         province_id = _province_of(contract, sender, said.province, period, site.registry)
@@ -152,10 +154,14 @@ def attribute(path: Path, sender: str, folder: str | None, site: Site, today: da
         return Attribution(contract, province_id, parts)
     except SenderFault as fault:
         return replace(known, fault=fault)
+    except SetupFault as fault:
+        if fault.rule not in TOO_EARLY:
+            raise
+        return replace(known, fault=fault)
 
 
 def _contract_of(
-    name: str, sender: str, folder: str | None, contracts: Mapping[str, Contract], registry: Registry
+    name: str, sender: str, folder: str | None, contracts: Mapping[str, Contract], registry: Registry, has_period: bool
 ) -> tuple[Contract, NameMatch]:
     """The contract by the folder, else the one whose file names fit; and what the name says."""
     accepted = {d: c for d, c in contracts.items() if c.sender == sender or (c.sender == "each-province" and registry.exists(sender))}
@@ -183,6 +189,8 @@ def _contract_of(
             )
         accepted = {folder: accepted[folder]}
     stem = Path(name).stem
+    if folder is not None and has_period:
+        return accepted[folder], NameMatch(None, None)
     fits = [(c, m) for c in accepted.values() for p in c.file_names for m in (p.match(stem) or p.match(name),) if m]
     datasets = {c.dataset for c, _ in fits}
     if len(datasets) == 1:
@@ -266,6 +274,7 @@ def receive(
     name = f"{_safe(sender)}/{dataset}/{folder}/{sha256}-{_safe(file_name)}"
     if not site.archive.exists(name):
         site.archive.put(name, path)
+        _check_archived(site, name, sha256)
     watch.on_step("archived")
     draft = Delivery(
         delivery_id=0,
@@ -306,7 +315,7 @@ def receive(
 def _earlier(connection: Connection, one: Delivery) -> Delivery | None:
     """An earlier delivery that makes this one superfluous: the partition's newest, of the same bytes and contract."""
     if one.dataset is None or one.period is None:
-        return ledger.last_by_bytes(connection, one.sender, one.sha256, one.file_name)
+        return ledger.last_by_bytes(connection, one)
     found = ledger.latest(connection, one.dataset, one.province_id, one.period)
     is_same = found is not None and (found.sha256, found.contract_sha256, found.sheet) == (one.sha256, one.contract_sha256, one.sheet)
     return found if is_same else None
@@ -322,9 +331,23 @@ def fingerprint(path: Path) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-def clear(paths: Sequence[Path]) -> None:
-    """Take received files out of the inbox."""
-    for path in paths:
+def _check_archived(site: Site, name: str, sha256: str) -> None:
+    """The archive has the bytes of its name; a file that changed while it was read is left for the next run."""
+    local = site.archive.local_path(name)
+    if local is not None and fingerprint(local)[0] != sha256:
+        site.archive.delete(name)
+        raise MachineFault(
+            Message(
+                "Tệp thay đổi trong khi đang đọc; lần chạy sau sẽ nhận.", "The file changed while it was read; the next run will take it."
+            ),
+            rule="changed-while-read",
+        )
+
+
+def clear(path: Path, seen: os.stat_result) -> None:
+    """Take a received file out of the inbox, unless its sender has put another one in its place meanwhile."""
+    facts = _facts(path)
+    if facts is not None and (facts.st_ino, facts.st_size, facts.st_mtime_ns) == (seen.st_ino, seen.st_size, seen.st_mtime_ns):
         path.unlink(missing_ok=True)
 
 

@@ -21,6 +21,7 @@ from etl.receive import Arrival, Attribution, attribute, check_readable, clear, 
 from etl.site import Site
 from etl.watch import UNWATCHED, Watch
 from expectations.faults import Fault, MachineFault, Message, SenderFault, SetupFault
+from expectations.odcs import SENDER
 from expectations.period import Period
 from warehouse import ledger
 from warehouse.ledger import Delivery, Reason
@@ -94,6 +95,13 @@ class Progress:
 def run(site: Site, only: Only, now: Callable[[], datetime], progress: Progress) -> Result:
     """Finish, receive, deliver. Raises `MachineFault` or `SetupFault` only when nothing at all can be done."""
     result = Result()
+    if only.dataset and only.dataset not in site.contracts:
+        known = ", ".join(site.contracts)
+        raise SetupFault(
+            Message(f"Không có tập dữ liệu «{only.dataset}»; có: {known}.", f"There is no dataset '{only.dataset}'; there are {known}.")
+        )
+    if only.province and not site.registry.exists(only.province) and all(c.sender != only.province for c in site.contracts.values()):
+        raise SetupFault(Message(f"Không có tỉnh «{only.province}».", f"There is no province '{only.province}'."))
     with site.warehouse.transaction() as connection:
         check_migrated(connection, site.contracts)
         left = ledger.unfinished(connection)
@@ -143,9 +151,10 @@ def _receive_and_deliver(site: Site, arrival: Arrival, only: Only, now: Callable
     found = attribute(arrival.path, arrival.sender, arrival.folder, site, now().date())
     if not only.takes(arrival, found):
         return
+    seen = arrival.path.stat()
     received = receive(arrival.path, arrival.path.name, arrival.sender, found, site, now(), watch)
     watch.on_step("received")
-    clear([arrival.path])
+    clear(arrival.path, seen)
     watch.on_step("cleared")
     result.unchanged += received.unchanged
     for delivery in received.new:
@@ -173,6 +182,19 @@ def _apart(result: Result, where: str) -> Iterator[None]:
         result.trouble.append(Trouble(where, fault.message))
     except Fault as fault:
         result.trouble.append(Trouble(where, fault.message))
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # whatever one file brings about, the others go on; values stay out of the message
+        name = type(error).__name__
+        result.trouble.append(
+            Trouble(
+                where,
+                Message(
+                    f"Lỗi ngoài dự kiến ({name}); tệp được giữ nguyên cho lần sau.",
+                    f"Unexpected fault ({name}); the file waits for the next run.",
+                ),
+            )
+        )
 
 
 # ---------------------------------------------------------------- one file by hand
@@ -183,6 +205,8 @@ def deliver_file(
 ) -> Result:
     """Deliver one file as if it had arrived in the sender's folder. The file itself stays where it is."""
     check_readable(path)
+    if not SENDER.fullmatch(sender):
+        raise SetupFault(Message(f"«{sender}» không phải tên đơn vị gửi.", f"'{sender}' is no name of a sender."), rule="no-sender")
     with site.warehouse.transaction() as connection:
         check_migrated(connection, site.contracts)
     result = Result()

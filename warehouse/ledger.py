@@ -162,6 +162,39 @@ def open_delivery(connection: Connection, delivery: Delivery, *, keep_id: bool =
 _ENTERED = ("sender", "dataset", "province_id", "period", "sheet", "by_line", "file_name", "sha256", "size_bytes", "archive_path", "contract_sha256", "state", "received_at")  # fmt: skip
 
 
+def number_after(connection: Connection, highest: int) -> None:
+    """The next delivery gets a number above `highest`, which an archive's own ledger knows."""
+    from sqlalchemy import text
+
+    connection.execute(
+        text(
+            "SELECT setval(pg_get_serial_sequence('control.delivery', 'delivery_id'), "
+            "greatest(:highest, (SELECT max(delivery_id) FROM control.delivery)))"
+        ),
+        {"highest": highest},
+    )
+
+
+def contract_text(connection: Connection, sha256: str) -> str | None:
+    """A contract that judged deliveries, word for word."""
+    from sqlalchemy import text
+
+    found: str | None = connection.execute(text("SELECT text FROM control.contract WHERE sha256 = :sha"), {"sha": sha256}).scalar()
+    return found
+
+
+def mark_stored(connection: Connection, delivery_id: int) -> None:
+    """A loaded delivery is stored; one that was superseded meanwhile stays so."""
+    from sqlalchemy import text
+
+    connection.execute(
+        text(
+            "UPDATE control.delivery SET state = 'stored', changed_at = now(), reported_at = NULL WHERE delivery_id = :id AND state = 'loaded'"
+        ),
+        {"id": delivery_id},
+    )
+
+
 def continue_numbers(connection: Connection) -> None:
     """After a rebuild: the next delivery gets the next number."""
     from sqlalchemy import text
@@ -267,7 +300,8 @@ def replace_rejections(connection: Connection, delivery_id: int, batches: Iterab
         for batch in batches:
             field = batch.column("field")
             is_hidden = pc.or_(pc.is_in(field, value_set=hidden), field.is_null())
-            batch = batch.set_column(batch.schema.get_field_index("value"), "value", pc.if_else(is_hidden, None, batch.column("value")))
+            shown = pc.replace_substring(pc.if_else(is_hidden, None, batch.column("value")), "\x00", "")  # no database takes it
+            batch = batch.set_column(batch.schema.get_field_index("value"), "value", shown)
             yield batch.append_column("delivery_id", pa.array([delivery_id], pa.int64()).take(pa.array([0] * batch.num_rows, pa.int8())))
 
     write_rows(connection, "control.rejection", entered())
@@ -426,14 +460,16 @@ def all_shown(connection: Connection) -> list[Delivery]:
     return _select(connection, "WHERE state IN ('loaded', 'stored') ORDER BY dataset, period, province_id")
 
 
-def last_by_bytes(connection: Connection, sender: str, sha256: str, file_name: str) -> Delivery | None:
-    """The newest delivery of these bytes under this name that could not be attributed."""
+def last_by_bytes(connection: Connection, one: Delivery) -> Delivery | None:
+    """The newest delivery of the same bytes under the same name that could not be attributed to a period either."""
     found = _select(
         connection,
-        "WHERE sender = :sender AND sha256 = :sha AND file_name = :name AND dataset IS NULL ORDER BY delivery_id DESC LIMIT 1",
-        sender=sender,
-        sha=sha256,
-        name=file_name,
+        "WHERE sender = :sender AND sha256 = :sha AND file_name = :name AND period IS NULL "
+        "AND dataset IS NOT DISTINCT FROM CAST(:dataset AS text) ORDER BY delivery_id DESC LIMIT 1",
+        sender=one.sender,
+        sha=one.sha256,
+        name=one.file_name,
+        dataset=one.dataset,
     )
     return found[0] if found else None
 

@@ -159,6 +159,8 @@ def approve(delivery: int, reason: Reason, by: By = None, as_json: Json = False)
     site = open_site()
     done = approve_held(site, delivery, by=by or getpass.getuser(), reason=reason, now=now_of(site))
     print_json(delivery_facts(site, done)) if as_json else show_deliveries(site, "Approved · Đã chấp nhận", [done])
+    if done.state != "stored":
+        raise typer.Exit(1)
 
 
 def reject(delivery: int, reason: Reason, by: By = None, as_json: Json = False) -> None:

@@ -48,10 +48,16 @@ def migrate(
 
 def migrate_site(site: Site) -> Plan:
     """Roles, logins, control, tables and registry, whatever is missing."""
+    from etl.journal import highest_number
+    from warehouse.ledger import number_after
     from warehouse.migrate import migrate as bring_up
 
     site.logins.prepare()
-    return bring_up(site.warehouse, site.contracts, site.registry)
+    done = bring_up(site.warehouse, site.contracts, site.registry)
+    if highest := highest_number(site.archive):  # a warehouse made anew beside an old archive does not use its numbers again
+        with site.warehouse.transaction("ndc_owner") as connection:
+            number_after(connection, highest)
+    return done
 
 
 def sql(

@@ -486,3 +486,74 @@ def test_a_connection_lost_in_the_middle_is_a_fault_of_the_machine_and_the_next_
     with pytest.raises(MachineFault, match="does not answer"):
         run(site, Only(), lambda: NOW, Cutter())
     assert [d.state for d in run_all(site).done] == ["stored"]
+
+
+# ---------------------------------------------------------------- what was once wrong
+
+
+def test_a_zero_byte_in_a_refused_cell_stops_nothing(site: Site) -> None:
+    put(site, "ha-noi/clinic/clinic_2025-05.csv", lines(5) + "1090,01/02/2020,\x00x,10,X\n")
+    result = run_all(site)
+    assert ([d.state for d in result.done], result.trouble) == (["stored"], [])
+
+
+def test_a_file_put_in_the_place_of_one_that_is_received_is_not_lost(site: Site) -> None:
+    path = put(site, "ha-noi/clinic/clinic_2025-05.csv", lines(3))
+
+    class Replacer(Progress):
+        def begin(self, name: str) -> Watch:
+            return Watch(on_step=lambda step: exchange() if step == "received" else None)
+
+    def exchange() -> None:
+        other = path.with_suffix(".part")
+        other.write_text(lines(4))
+        other.replace(path)
+
+    run(site, Only(), lambda: NOW, Replacer())
+    assert [d.lines_loaded for d in run_all(site).done] == [4]
+
+
+def test_an_older_delivery_that_is_judged_late_is_superseded(site: Site) -> None:
+    from etl.deliver import deliver
+    from etl.receive import attribute, receive
+
+    received = []
+    for count in (3, 4):
+        path = put(site, "ha-noi/clinic/clinic_2025-05.csv", lines(count))
+        found = attribute(path, "ha-noi", "clinic", site, NOW.date())
+        received.append(receive(path, path.name, "ha-noi", found, site, NOW).new[0])
+        path.unlink()
+    assert deliver(site, received[1], NOW).state == "stored"
+    assert deliver(site, received[0], NOW).state == "superseded"
+    assert query(site, "SELECT count(*) AS n FROM national.clinic") == [{"n": 4}]
+
+
+def test_a_period_before_the_registry_is_returned_with_a_receipt(site: Site) -> None:
+    put(site, "ha-noi/clinic/clinic_1990-01.csv", lines(3))
+    put(site, "bureau/harvest/harvest_1990.csv", "Tỉnh,Lúa\nHà Nội,10\n")
+    result = run_all(site)
+    assert ([d.state for d in result.done], result.trouble) == (["returned", "returned"], [])
+
+
+def test_the_same_bytes_for_a_period_that_is_refused_are_entered_once(site: Site) -> None:
+    for _ in range(2):
+        put(site, "ha-noi/clinic/clinic_2099-05.csv", lines(3))
+        result = run_all(site)
+    assert (result.done, len(result.unchanged)) == ([], 1)
+
+
+def test_a_sender_is_a_name_and_no_path(site: Site, tmp_path: Path) -> None:
+    from etl.run import deliver_file
+
+    (tmp_path / "clinic_2025-05.csv").write_text(lines(3))
+    for sender in ("ha-noi/x", "..", ""):
+        with pytest.raises(SetupFault, match="no name of a sender"):
+            deliver_file(site, tmp_path / "clinic_2025-05.csv", sender, None, None, NOW)
+    assert query(site, "SELECT FROM control.delivery") == []
+
+
+def test_a_damaged_lake_file_is_a_difference(site: Site) -> None:
+    put(site, "ha-noi/clinic/clinic_2025-05.csv", lines(3))
+    run_all(site)
+    site.lake.put_bytes("clinic/province_id=ha-noi/period=2025-05-01/part-0.parquet", b"PAR1 damaged")
+    assert [c.agrees for c in verify(site)] == [False]

@@ -83,10 +83,22 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         contracts=Path(environment.get("NDC_CONTRACTS") or ROOT / "expectations" / "contracts").absolute(),
         reference=Path(environment.get("NDC_REFERENCE") or ROOT / "warehouse" / "reference").absolute(),
         warehouse_url=environment.get("NDC_WAREHOUSE_URL") or None,
-        timezone=environment.get("NDC_TIMEZONE") or "Asia/Ho_Chi_Minh",
+        timezone=_zone(environment.get("NDC_TIMEZONE") or "Asia/Ho_Chi_Minh"),
         settle_seconds=_number(environment, "NDC_SETTLE_SECONDS", 2.0),
         batch_rows=int(_number(environment, "NDC_BATCH_ROWS", 50_000, least=1)),
     )
+
+
+def _zone(name: str) -> str:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise SetupFault(
+            Message(f"NDC_TIMEZONE={name}: không có múi giờ này.", f"NDC_TIMEZONE={name}: there is no such time zone."), rule="setting"
+        ) from error
+    return name
 
 
 def _number(environment: Mapping[str, str], name: str, default: float, least: float = 0) -> float:
@@ -97,7 +109,7 @@ def _number(environment: Mapping[str, str], name: str, default: float, least: fl
         value = float(text)
     except ValueError:
         value = least - 1
-    if value < least:
+    if not least <= value < 1e12:
         raise SetupFault(
             Message(f"{name}={text}: cần một số từ {least:g} trở lên.", f"{name}={text}: a number of {least:g} or more is needed."),
             rule="setting",

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from expectations.faults import MachineFault, Message
+from expectations.faults import MachineFault, Message, SetupFault
 
 _CHUNK = 1 << 20
 
@@ -27,7 +27,14 @@ class Store:
     def __init__(self, address: str) -> None:
         self.address = address
         if "://" in address:
-            self.fs, self.root = pafs.FileSystem.from_uri(address)
+            try:
+                self.fs, self.root = pafs.FileSystem.from_uri(address)
+            except (pa.ArrowException, OSError) as error:
+                said = str(error).splitlines()[0]
+                raise SetupFault(
+                    Message(f"{address}: địa chỉ không dùng được ({said}).", f"{address}: this address cannot be used ({said})."),
+                    rule="setting",
+                ) from error
         else:
             self.fs, self.root = pafs.LocalFileSystem(), str(Path(address).absolute())
         self.is_local = self.fs.type_name == "local"

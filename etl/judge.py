@@ -7,6 +7,7 @@ hashes and sums only. Refuses: deciding about the delivery (decide.py does) and 
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -148,8 +149,8 @@ def _check_header(contract: Contract, table: Table, result: Judged) -> None:
     needed = [f for f in missing if f.required or f.key is not None or (f.holds == "province" and contract.is_central)]
     if needed:
         vi, en = ", ".join(f"«{f.label}»" for f in needed), ", ".join(f"'{f.label}' ({f.name})" for f in needed)
-        unknown = f" Các cột không nhận ra: {', '.join(table.header.unknown)}." if table.header.unknown else ""
-        unknown_en = f" Columns nobody knows: {', '.join(table.header.unknown)}." if table.header.unknown else ""
+        unknown = f" Các cột không nhận ra: {', '.join(map(_cut, table.header.unknown[:20]))}." if table.header.unknown else ""
+        unknown_en = f" Columns nobody knows: {', '.join(map(_cut, table.header.unknown[:20]))}." if table.header.unknown else ""
         raise SenderFault(
             Message(
                 f"Thiếu cột bắt buộc: {vi}.{unknown} Hãy đặt đúng tên cột rồi gửi lại.",
@@ -159,8 +160,13 @@ def _check_header(contract: Contract, table: Table, result: Judged) -> None:
         )
     for f in missing:
         result.notices.append(Reason("column-missing", Message(f"Không có cột «{f.label}»; trường này để trống.", f"There is no column '{f.label}'; the field {f.name} stays empty.")))  # fmt: skip
-    for text in [t if len(t) <= 60 else t[:60] + "…" for t in table.header.unknown[:20]]:
+    for text in [_cut(t) for t in table.header.unknown[:20]]:
         result.notices.append(Reason("column-unknown", Message(f"Cột «{text}» không có trong hợp đồng; không được nạp.", f"The column '{text}' is not in the contract; it is not loaded.")))  # fmt: skip
+
+
+def _cut(heading: str) -> str:
+    """A heading for the ledger: its beginning, and no long number, which may be somebody's."""
+    return re.sub(r"\d{6,}", "…", heading if len(heading) <= 60 else heading[:60] + "…")
 
 
 _REPAIRS = {

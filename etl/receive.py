@@ -150,7 +150,7 @@ def attribute(path: Path, sender: str, folder: str | None, site: Site, today: da
         for part in parts:
             _check_time(contract, part.period, today)
             if contract.sender == "each-province":
-                _check_existence(site.registry, province_id or sender, part.period)
+                _check_existence(site.registry, province_id or sender, part.period, contract.as_of == "end")
         return Attribution(contract, province_id, parts)
     except SenderFault as fault:
         return replace(known, fault=fault)
@@ -241,11 +241,12 @@ def _check_time(contract: Contract, period: Period, today: date) -> None:
         )
 
 
-def _check_existence(registry: Registry, province_id: str, period: Period) -> None:
+def _check_existence(registry: Registry, province_id: str, period: Period, counts_at_end: bool) -> None:
     """A province delivers for the days on which it existed; a merged one names the predecessor it delivers for."""
-    if registry.is_valid(province_id, period.start):
+    day = period.end if counts_at_end else period.start
+    if registry.is_valid(province_id, day):
         return
-    before = sorted(p for p in registry.predecessors(province_id) if registry.is_valid(p, period.start))
+    before = sorted(p for p in registry.predecessors(province_id) if registry.is_valid(p, day))
     hint_vi = f" Hãy ghi rõ tỉnh cũ trong tên tệp: {', '.join(before)}." if before else ""
     hint_en = f" Name the former province in the file's name: {', '.join(before)}." if before else ""
     raise SenderFault(

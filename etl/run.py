@@ -19,6 +19,7 @@ from etl.deliver import deliver, finish, task_of
 from etl.judge import Judged, judge, summarise_rejections
 from etl.receive import Arrival, Attribution, attribute, check_readable, clear, find_arrivals, receive
 from etl.site import Site
+from etl.store import disk_fault
 from etl.watch import UNWATCHED, Watch
 from expectations.faults import Fault, MachineFault, Message, SenderFault, SetupFault
 from expectations.odcs import SENDER
@@ -184,6 +185,8 @@ def _apart(result: Result, where: str) -> Iterator[None]:
         result.trouble.append(Trouble(where, fault.message))
     except FileNotFoundError:
         raise
+    except OSError as error:
+        result.trouble.append(Trouble(where, disk_fault(error, where).message))
     except Exception as error:  # whatever one file brings about, the others go on; values stay out of the message
         name = type(error).__name__
         result.trouble.append(

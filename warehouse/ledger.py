@@ -475,19 +475,21 @@ def last_by_bytes(connection: Connection, one: Delivery) -> Delivery | None:
 
 
 def usual_lines(connection: Connection, delivery: Delivery, over: int) -> tuple[float, int] | None:
-    """The median of the lines that the sender's last `over` deliveries of the dataset loaded, and how many there were."""
+    """The median of the lines of the last `over` periods that were loaded of the dataset (of the province), and how many there were.
+
+    A successor that delivers for its predecessor is measured by the predecessor's history.
+    """
     from sqlalchemy import text
 
     row = connection.execute(
         text(
             "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY lines_loaded), count(*) FROM ("
-            "SELECT DISTINCT ON (period) period, lines_loaded FROM control.delivery WHERE dataset = :dataset AND sender = :sender "
+            "SELECT DISTINCT ON (period) period, lines_loaded FROM control.delivery WHERE dataset = :dataset "
             "AND province_id IS NOT DISTINCT FROM CAST(:province AS text) AND state IN ('loaded', 'stored') AND period <> :period AND delivery_id <> :id "
             "ORDER BY period DESC, delivery_id DESC LIMIT :over) AS last"
         ),
         {
             "dataset": delivery.dataset,
-            "sender": delivery.sender,
             "province": delivery.province_id,
             "period": delivery.period,
             "id": delivery.delivery_id,

@@ -16,6 +16,7 @@ from etl.site import Site
 from expectations.contract import Contract, Numbers
 from expectations.period import Period
 from warehouse import ledger
+from warehouse.access.load import group_grantees
 from warehouse.ledger import Delivery
 from warehouse.migrate import migrate
 from warehouse.tables import quoted
@@ -35,8 +36,8 @@ def open_site() -> Site:
 
 def prepare(site: Site) -> None:
     """Have server, roles, ledger and tables."""
-    site.logins.prepare()
-    migrate(site.warehouse, site.contracts, site.registry)
+    site.logins.prepare(group_grantees(site.access, site.registry), NOW.date())
+    migrate(site.warehouse, site.contracts, site.registry, site.access)
 
 
 def contract_of(site: Site) -> Contract:

@@ -31,6 +31,7 @@ SETTINGS = (
     Setting("NDC_LAKE", "<home>/lake", "Parquet partitions; a folder, or s3://bucket/path"),
     Setting("NDC_CONTRACTS", "expectations/contracts", "folder of the contracts (*.odcs.yaml)"),
     Setting("NDC_REFERENCE", "warehouse/reference", "folder of the province registry"),
+    Setting("NDC_ACCESS", "warehouse/access", "folder of who sees what: organisations.yaml and delegations/*.yaml"),
     Setting("NDC_WAREHOUSE_URL", "(embedded server)", "PostgreSQL login of the pipeline: postgresql://user:password@host/database"),
     Setting("NDC_TIMEZONE", "Asia/Ho_Chi_Minh", "the time zone of receipts and schedules"),
     Setting("NDC_SETTLE_SECONDS", "2", "a file that changed less than this long ago is looked at twice"),
@@ -49,6 +50,7 @@ class Settings:
     lake: str
     contracts: Path
     reference: Path
+    access: Path = ROOT / "warehouse" / "access"
     warehouse_url: str | None = None
     timezone: str = "Asia/Ho_Chi_Minh"
     settle_seconds: float = 2.0
@@ -82,6 +84,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         lake=environment.get("NDC_LAKE") or str(home / "lake"),
         contracts=Path(environment.get("NDC_CONTRACTS") or ROOT / "expectations" / "contracts").absolute(),
         reference=Path(environment.get("NDC_REFERENCE") or ROOT / "warehouse" / "reference").absolute(),
+        access=Path(environment.get("NDC_ACCESS") or ROOT / "warehouse" / "access").absolute(),
         warehouse_url=environment.get("NDC_WAREHOUSE_URL") or None,
         timezone=_zone(environment.get("NDC_TIMEZONE") or "Asia/Ho_Chi_Minh"),
         settle_seconds=_number(environment, "NDC_SETTLE_SECONDS", 2.0),

@@ -19,6 +19,7 @@ from warehouse.provinces import Registry, load_registry
 if TYPE_CHECKING:
     from etl.settings import Settings
     from etl.store import Store
+    from warehouse.access.load import AccessFiles
     from warehouse.engine import Warehouse
     from warehouse.logins import Logins
 
@@ -36,6 +37,13 @@ class Site:
     @cached_property
     def registry(self) -> Registry:
         return load_registry(self.settings.reference)
+
+    @cached_property
+    def access(self) -> AccessFiles:
+        """Where it is declared who sees what."""
+        from warehouse.access.load import AccessFiles
+
+        return AccessFiles(self.settings.access, self.settings.timezone)
 
     @cached_property
     def logins(self) -> Logins:

@@ -24,6 +24,9 @@ Territory = Literal["province", "none"]
 UNASSIGNED = "unassigned"
 """The province_id of a row that belongs to no province of its day."""
 
+COMMUNES = "communes"
+"""The code list whose codes are those of communes."""
+
 ROW_COLUMNS = ("province_id", "period", "delivery_id", "line")
 """The columns that every dataset table has before its fields."""
 
@@ -258,6 +261,16 @@ class Contract:
     def stored_fields(self) -> tuple[Field, ...]:
         """The fields that become columns: all but those that tell the province or the period."""
         return tuple(f for f in self.fields if f.holds is None)
+
+    @cached_property
+    def restricted_fields(self) -> tuple[Field, ...]:
+        """The stored fields whose values only a delegation that names them shows."""
+        return tuple(f for f in self.stored_fields if f.is_restricted)
+
+    @cached_property
+    def commune_field(self) -> str | None:
+        """The stored field that holds a code of the list of communes."""
+        return next((f.name for f in self.stored_fields if f.code_list == COMMUNES), None)
 
     @cached_property
     def province_field(self) -> Field | None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
 from etl.settings import Settings, read_settings
 from etl.site import Site
+from warehouse.access.grantees import Grantee
+from warehouse.access.load import group_grantees
 from warehouse.embedded import TEST_SETTINGS, Server
 from warehouse.engine import Warehouse
 from warehouse.logins import ANALYST, SERVICE
@@ -23,6 +26,7 @@ SHARED = ROOT.parent / "shared"
 NOW = datetime(2026, 11, 25, 3, 0, tzinfo=UTC)
 _PASSWORD = "only-for-tests"
 _numbers = itertools.count(1)
+_templates: dict[int, set[str]] = {}
 
 
 @pytest.fixture(scope="session")
@@ -41,9 +45,12 @@ class FixedLogins:
         self._server, self._database = server, database
         self.server = None
 
-    def prepare(self) -> None:
-        admin = Warehouse(self._server.superuser_url(self._database))
-        prepare_roles(admin)
+    def administrator(self) -> Warehouse:
+        return Warehouse(self._server.superuser_url(self._database))
+
+    def prepare(self, grantees: Iterable[Grantee] = (), day: date = date.max) -> None:
+        admin = self.administrator()
+        prepare_roles(admin, grantees, day)
         with admin.engine.begin() as connection:
             ensure_login(connection, SERVICE, _PASSWORD, ("ndc_owner", "ndc_loader"), inherits=False)
             ensure_login(connection, ANALYST, _PASSWORD, ("ndc_centre",), inherits=True)
@@ -57,13 +64,13 @@ class FixedLogins:
 
 
 @pytest.fixture
-def new_database(server: Server) -> Iterator[Callable[[], str]]:
+def new_database(server: Server) -> Iterator[Callable[..., str]]:
     """Makes databases that are dropped after the test."""
     made: list[str] = []
 
-    def make() -> str:
+    def make(template: str = "template1") -> str:
         name = f"t{next(_numbers)}"
-        _as_superuser(server, f"CREATE DATABASE {name}")
+        _as_superuser(server, f"CREATE DATABASE {name} TEMPLATE {template}")
         made.append(name)
         return name
 
@@ -82,22 +89,42 @@ def _as_superuser(server: Server, sql: str) -> None:
 
 
 @pytest.fixture
-def new_site(server: Server, new_database: Callable[[], str], tmp_path: Path) -> Iterator[Callable[..., Site]]:
+def new_site(server: Server, new_database: Callable[..., str], tmp_path: Path) -> Iterator[Callable[..., Site]]:
     """Makes migrated installations: `new_site(contracts=folder, reference=folder)`."""
     made: list[Site] = []
 
-    def make(contracts: Path | None = None, reference: Path | None = None, name: str = "home") -> Site:
+    def make(contracts: Path | None = None, reference: Path | None = None, name: str = "home", access: Path | None = None) -> Site:
         settings = read_settings({"NDC_HOME": str(tmp_path / name)})
-        settings = replace(settings, contracts=contracts or settings.contracts, reference=reference or settings.reference, settle_seconds=0)
-        site = site_on(server, new_database(), settings)
-        site.logins.prepare()
-        migrate(site.warehouse, site.contracts, site.registry)
+        settings = replace(
+            settings,
+            contracts=contracts or settings.contracts,
+            reference=reference or settings.reference,
+            access=access or settings.access,
+            settle_seconds=0,
+        )
+        site = site_on(server, new_database(_migrated(server, settings)), settings)
+        site.logins.prepare(group_grantees(site.access, site.registry), NOW.date())
         made.append(site)
         return site
 
     yield make
     for site in made:
         site.warehouse.dispose()
+
+
+def _migrated(server: Server, settings: Settings) -> str:
+    """A database migrated by these contracts, registry and delegations, to be copied; made once for each set of them."""
+    folders = (settings.contracts, settings.reference, settings.access)
+    files = sorted(file for folder in folders for file in folder.rglob("*") if file.suffix in (".yaml", ".csv"))
+    name = "like_" + hashlib.sha256(b"".join(str(f.name).encode() + f.read_bytes() for f in files)).hexdigest()[:16]
+    if name not in _templates.setdefault(id(server), set()):
+        _as_superuser(server, f"CREATE DATABASE {name}")
+        site = site_on(server, name, settings)
+        site.logins.prepare(group_grantees(site.access, site.registry), NOW.date())
+        migrate(site.warehouse, site.contracts, site.registry, site.access)
+        site.warehouse.dispose()
+        _templates[id(server)].add(name)
+    return name
 
 
 def site_on(server: Server, database: str, settings: Settings) -> Site:

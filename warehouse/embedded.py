@@ -49,6 +49,8 @@ SETTINGS: Mapping[str, str] = {
     "log_truncate_on_rotation": "on",
     "log_rotation_age": "1d",
     "log_rotation_size": "0",
+    "log_file_mode": "0600",
+    "log_line_prefix": "%m [%p] %q%u@%d %c ",  # who read what: time, process, login, database, session
     "log_lock_waits": "on",
     # No personal data in the log: messages, details and statements quote values of rows ("Key (cccd)=(…) already exists"), and the
     # client gets them anyway. Hence not jsonlog either, which writes the details whatever the verbosity.

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from expectations.faults import MachineFault, Message, SetupFault
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Engine
-    from sqlalchemy import Connection as Connection  # the name for other layers, which do not import the driver
+    from sqlalchemy import URL as URL  # these names are for other layers, too, which do not import the driver
+    from sqlalchemy import Connection as Connection
+    from sqlalchemy import Engine
 
 Role = Literal["ndc_owner", "ndc_loader", "ndc_centre"]
 FIRST_SAFE = {15: 14, 16: 10, 17: 6}

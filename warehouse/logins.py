@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ from warehouse.engine import Warehouse
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
+    from warehouse.access.grantees import Grantee
+
 SERVICE, ANALYST = "ndc_service", "ndc_analyst"
 
 
@@ -31,14 +34,15 @@ class Logins:
         self._home, self._url = home, url
         self.server = None if url else Server(home, settings=server_settings)
 
-    def prepare(self) -> None:
-        """Have a server, the roles, the schemas and, on the embedded server, the two logins. Safe to repeat."""
+    def prepare(self, grantees: Iterable[Grantee] = (), day: date = date.max) -> None:
+        """Have a server, the roles, those of `grantees` that live on `day` or later, the schemas and, on the embedded server, the
+        two logins. Safe to repeat."""
         from warehouse.migrate import prepare_roles
         from warehouse.roles import ensure_login
 
-        admin = self._admin()
+        admin = self.administrator()
         try:
-            prepare_roles(admin)
+            prepare_roles(admin, grantees, day)
             if self.server:
                 with admin.engine.begin() as connection:
                     ensure_login(connection, SERVICE, self._password(SERVICE, make=True), ("ndc_owner", "ndc_loader"), inherits=False)
@@ -58,11 +62,25 @@ class Logins:
         if self.server is None:
             raise SetupFault(
                 Message(
-                    "Máy chủ ngoài: hãy dùng tài khoản đăng nhập của chính bạn, là thành viên của ndc_centre.",
-                    "External server: use your own login, a member of ndc_centre.",
-                )
+                    "Máy chủ ngoài: hãy dùng tài khoản của chính bạn, do ndc people add tạo: ndc sql --login TÊN",
+                    "External server: use your own login, made by ndc people add: ndc sql --login NAME",
+                ),
+                rule="login",
             )
         return self._login(ANALYST).set(query={})
+
+    def person_url(self, name: str, password: str | None) -> URL:
+        """The warehouse's address with the login of a person; with None it holds no password, for showing it to others."""
+        if self.server is None:
+            return self._given.set(username=name)._replace(password=password)
+        self.server.start()
+        return self.server.superuser_url().set(username=name, query={})._replace(password=password)
+
+    def given_login(self) -> URL:
+        """The login that stands in NDC_WAREHOUSE_URL. Raises `SetupFault` where there is none."""
+        if self.server is None:
+            return self._given
+        raise SetupFault(Message("Hãy nói tài khoản của bạn: --login TÊN", "Say which login is yours: --login NAME"), rule="password")
 
     @cached_property
     def _given(self) -> URL:
@@ -80,7 +98,8 @@ class Logins:
                 rule="setting",
             ) from error
 
-    def _admin(self) -> Warehouse:
+    def administrator(self) -> Warehouse:
+        """The login that may create roles: the embedded server's superuser, or the one in the settings. Dispose of it soon."""
         if self.server is None:
             return Warehouse(self._given)
         self.server.start()

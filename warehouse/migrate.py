@@ -1,17 +1,22 @@
 """Bring a warehouse up to the code, the contracts and the registry: shown first, then done.
 
-Answers for: roles, the schema `control` (Alembic), the dataset tables and the registry's rows, each step safe to repeat.
+Answers for: roles, the schema `control` (Alembic), the dataset tables, the registry's rows and the delegations, each step safe to
+repeat. A table is never there without its policies and grants: they come in one transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from expectations.contract import Contract
 from expectations.faults import Message
+from warehouse.access.apply import AccessPlan, apply_declaration, install_functions, plan_access
+from warehouse.access.grantees import people
+from warehouse.access.load import AccessFiles, load_declaration
 from warehouse.engine import Warehouse, run_script
 from warehouse.ledger import save_contract
 from warehouse.provinces import Registry
@@ -21,55 +26,82 @@ from warehouse.tables import Change, plan
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from warehouse.access.grantees import Grantee
+
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a migration would do. `control` names Alembic revisions, `tables` are changes of dataset tables."""
+    """What a migration would do. `control` names Alembic revisions, `tables` are changes of dataset tables, `access` of who sees
+    what; it is unknown (None) until the control tables are there."""
 
     control: tuple[str, ...]
     tables: tuple[Change, ...]
+    access: AccessPlan | None
 
     @property
     def is_empty(self) -> bool:
-        return not self.control and not self.tables
+        return not self.control and not self.tables and (self.access is None or self.access.is_empty)
 
 
-def prepare_roles(admin: Warehouse) -> None:
+def prepare_roles(admin: Warehouse, grantees: Iterable[Grantee] = (), day: date = date.max) -> None:
     """Create the roles and schemas; `admin` is a superuser or a login with CREATEROLE and CREATE on the database."""
     from sqlalchemy.exc import OperationalError
 
+    from warehouse.access.grantees import ensure_group_roles
     from warehouse.engine import check_version, unreachable
 
     try:
         with admin.engine.begin() as connection:
             check_version(connection)
             ensure_roles(connection)
+            ensure_group_roles(connection, grantees, day)
     except OperationalError as error:
         raise unreachable(admin.url, error) from error
 
 
-def make_plan(warehouse: Warehouse, contracts: Mapping[str, Contract], registry: Registry) -> Plan:
-    """What is to be done. Nothing is changed. Raises `SetupFault` for what would lose data."""
+def make_plan(warehouse: Warehouse, contracts: Mapping[str, Contract], registry: Registry, access: AccessFiles) -> Plan:
+    """What is to be done. Nothing is changed. Raises `SetupFault` for what would lose data, or does not compile."""
     with warehouse.transaction("ndc_owner") as connection:
         control = _pending(connection)
-        return Plan(control, tuple(plan(connection, contracts.values(), registry.ids)))
+        changes = tuple(plan(connection, contracts.values(), registry.ids))
+        if control:
+            load_declaration(access, registry, contracts)
+            return Plan(control, changes, None)
+        attempt = connection.begin_nested()
+        install_functions(connection)
+        _bring_up_tables(connection, contracts, registry, changes)
+        access_plan = plan_access(connection, load_declaration(access, registry, contracts, people(connection)))
+        attempt.rollback()
+        return Plan(control, changes, access_plan)
 
 
-def migrate(warehouse: Warehouse, contracts: Mapping[str, Contract], registry: Registry) -> Plan:
-    """Do it, in two transactions: `control`, then tables and registry. Returns what was done."""
+def migrate(
+    warehouse: Warehouse, contracts: Mapping[str, Contract], registry: Registry, access: AccessFiles, actor: str | None = None
+) -> Plan:
+    """Do it, in two transactions: `control`, then tables, registry, policies and grants. Returns what was done."""
     with warehouse.transaction("ndc_owner") as connection:
         control = _pending(connection)
         if control:
             _upgrade(connection)
+            install_functions(connection)
+            connection.exec_driver_sql("SELECT control.apply_access()")
     with warehouse.transaction("ndc_owner") as connection:
-        changes = plan(connection, contracts.values(), registry.ids)
-        for change in changes:
-            run_script(connection, change.sql)
-        run_script(connection, "SET LOCAL ROLE ndc_loader")
-        _register(connection, contracts, registry)
-    return Plan(control, tuple(changes))
+        declaration = load_declaration(access, registry, contracts, people(connection))
+        install_functions(connection)
+        changes = tuple(plan(connection, contracts.values(), registry.ids))
+        _bring_up_tables(connection, contracts, registry, changes)
+        done = apply_declaration(connection, declaration, actor)
+    return Plan(control, changes, done)
+
+
+def _bring_up_tables(connection: Connection, contracts: Mapping[str, Contract], registry: Registry, changes: Iterable[Change]) -> None:
+    for change in changes:
+        run_script(connection, change.sql)
+    run_script(connection, "SET LOCAL ROLE ndc_loader")
+    _register(connection, contracts, registry)
+    run_script(connection, "SET LOCAL ROLE ndc_owner")
 
 
 def check_migrated(connection: Connection, contracts: Mapping[str, Contract]) -> None:
@@ -103,10 +135,19 @@ def _register(connection: Connection, contracts: Mapping[str, Contract], registr
         save_contract(connection, contract)
         connection.execute(
             text(
-                "INSERT INTO control.dataset (dataset, sha256) VALUES (:dataset, :sha) "
-                "ON CONFLICT (dataset) DO UPDATE SET sha256 = excluded.sha256, migrated_at = now() WHERE control.dataset.sha256 <> excluded.sha256"
+                "INSERT INTO control.dataset AS d (dataset, sha256, label, restricted, commune_field) "
+                "VALUES (:dataset, :sha, :label, :restricted, :commune_field) ON CONFLICT (dataset) DO UPDATE SET sha256 = excluded.sha256, "
+                "label = excluded.label, restricted = excluded.restricted, commune_field = excluded.commune_field, migrated_at = now() "
+                "WHERE (d.sha256, d.label, d.restricted, d.commune_field) IS DISTINCT FROM "
+                "(excluded.sha256, excluded.label, excluded.restricted, excluded.commune_field)"
             ),
-            {"dataset": contract.dataset, "sha": contract.sha256},
+            {
+                "dataset": contract.dataset,
+                "sha": contract.sha256,
+                "label": contract.label,
+                "restricted": [f.name for f in contract.restricted_fields],
+                "commune_field": contract.commune_field,
+            },
         )
     connection.execute(text("DELETE FROM control.province"))
     connection.execute(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
@@ -145,6 +145,11 @@ class Registry:
             values = {"file": self._communes_file, "day": day, "start": self.communes_from}
             raise SetupFault(message.fill(**values), rule="day-before-communes")
         return frozenset(commune.code for commune in self._communes.get(province_id, ()) if is_within(day, commune))
+
+    def communes(self, province_ids: Iterable[str]) -> Iterator[Commune]:
+        """Every commune that is known of these provinces, of all days."""
+        for province_id in province_ids:
+            yield from self._communes.get(province_id, ())
 
     @cached_property
     def communes_from(self) -> date | None:

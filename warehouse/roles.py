@@ -6,13 +6,13 @@ logins become these roles and inherit nothing of the owner. Refuses: superuser f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-GROUPS = ("ndc_owner", "ndc_loader", "ndc_centre", "ndc_public", "ndc_auditor")
-SCHEMAS = ("national", "parts", "mart", "open", "control")
+GROUPS = ("ndc_owner", "ndc_loader", "ndc_centre", "ndc_public", "ndc_auditor", "ndc_people")
+SCHEMAS = ("national", "personal", "parts", "mart", "open", "control")
 PIPELINE = ("ndc_owner", "ndc_loader")
 
 
@@ -32,40 +32,64 @@ def ensure_roles(connection: Connection) -> None:
         _let_login_become(connection, "CURRENT_USER")
     run(f"GRANT CREATE, CONNECT ON DATABASE {database} TO ndc_owner")
     run(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
-    run(f"GRANT CONNECT ON DATABASE {database} TO ndc_loader, ndc_centre, ndc_public, ndc_auditor")
+    run(f"GRANT CONNECT ON DATABASE {database} TO ndc_loader, ndc_centre, ndc_public, ndc_auditor, ndc_people")
     run(f"GRANT TEMPORARY ON DATABASE {database} TO ndc_loader, ndc_owner")
     run("REVOKE CREATE ON SCHEMA public FROM PUBLIC") if is_superuser else None
     for name in SCHEMAS:
         run(f"CREATE SCHEMA IF NOT EXISTS {name} AUTHORIZATION ndc_owner")
-    for grant in ("national TO ndc_loader, ndc_centre", "control TO ndc_loader, ndc_centre", "parts TO ndc_loader"):
-        run(f"SET LOCAL ROLE ndc_owner; GRANT USAGE ON SCHEMA {grant}; RESET ROLE")
 
 
 def ensure_login(connection: Connection, name: str, password: str, groups: tuple[str, ...], *, inherits: bool) -> None:
-    """Create a login, or give it its password again; it can become `groups`, and inherits them only when it reads."""
+    """Create a login, or give it its password again; it can become `groups`, and inherits them only when it reads.
+
+    Runs as a superuser. What a reading login reads is in the server's own log.
+    """
     from sqlalchemy import text
 
+    from warehouse.engine import run_script
+
     quote = connection.dialect.identifier_preparer.quote
-    connection.execute(
-        text(f"DO $$ BEGIN CREATE ROLE {quote(name)} LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$")
-    )
+    role = quote(name)
+    connection.execute(text(f"DO $$ BEGIN CREATE ROLE {role} LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"))
     rights = "INHERIT CONNECTION LIMIT 20" if inherits else "NOINHERIT"
     attributes = f"LOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB {rights}"
-    literal = connection.execute(text("SELECT quote_literal(:password)"), {"password": password}).scalar()
-    connection.exec_driver_sql(f"ALTER ROLE {quote(name)} {attributes} PASSWORD {literal}".replace("%", "%%"))
-    connection.execute(text(f"GRANT CONNECT ON DATABASE {quote(connection.engine.url.database or '')} TO {quote(name)}"))
+    run_script(connection, f"ALTER ROLE {role} {attributes} PASSWORD {literal(scram_verifier(connection, name, password))}")
+    if inherits:
+        run_script(connection, f"ALTER ROLE {role} SET log_statement = 'all'")
+    connection.execute(text(f"GRANT CONNECT ON DATABASE {quote(connection.engine.url.database or '')} TO {role}"))
     for group in groups:
-        _grant(connection, group, quote(name), inherits=inherits)
+        grant_group(connection, group, role, inherits=inherits)
+
+
+def scram_verifier(connection: Connection, name: str, password: str) -> str:
+    """What the server needs to check a password. It is made here, so that the password reaches no server and no log."""
+    raw: Any = connection.connection.dbapi_connection
+    return str(raw.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode())
+
+
+def may_log_statements(connection: Connection) -> bool:
+    """Whether this login may set log_statement for others: as a superuser, or because one granted it."""
+    from sqlalchemy import text
+
+    return bool(connection.execute(text("SELECT has_parameter_privilege(session_user, 'log_statement', 'SET')")).scalar())
+
+
+def grant_group(connection: Connection, group: str, login: str, *, inherits: bool) -> None:
+    """Make `login` a member of `group`, both quoted already; never with the right to add others."""
+    from warehouse.engine import run_script
+
+    raw: Any = connection.connection.dbapi_connection
+    options = f" WITH INHERIT {str(inherits).upper()}, SET TRUE, ADMIN FALSE" if raw.info.server_version >= 160000 else ""
+    run_script(connection, f"GRANT {group} TO {login}{options}")
+
+
+def literal(value: str) -> str:
+    """A text as SQL writes it, for statements that take no parameters."""
+    from psycopg.sql import quote
+
+    return quote(value)
 
 
 def _let_login_become(connection: Connection, login: str) -> None:
     for group in PIPELINE:
-        _grant(connection, group, login, inherits=False)
-
-
-def _grant(connection: Connection, group: str, login: str, *, inherits: bool) -> None:
-    from sqlalchemy import text
-
-    raw = connection.connection.dbapi_connection
-    options = f" WITH INHERIT {str(inherits).upper()}, SET TRUE" if raw.info.server_version >= 160000 else ""  # type: ignore[union-attr]
-    connection.execute(text(f"GRANT {group} TO {login}{options}"))
+        grant_group(connection, group, login, inherits=False)

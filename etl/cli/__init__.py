@@ -13,7 +13,7 @@ import sys
 
 import typer
 
-from etl.cli import contracts, deliveries, demonstration, provinces, sample, server
+from etl.cli import contracts, delegations, deliveries, demonstration, people, provinces, sample, server
 from etl.cli.output import say_fault
 from expectations.faults import Fault, MachineFault, SetupFault
 
@@ -30,6 +30,9 @@ for module in (deliveries, server, demonstration, sample):
 app.add_typer(contracts.app, name="contracts")
 app.add_typer(provinces.app, name="provinces")
 app.add_typer(server.app, name="warehouse")
+app.add_typer(delegations.declared, name="delegations")
+app.add_typer(delegations.own, name="delegate")
+app.add_typer(people.app, name="people")
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from etl.cli.login import Login, person_url
 from etl.cli.output import Json, console, open_site, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -34,8 +36,8 @@ def migrate(
 
     site = open_site()
     site.contracts, site.registry  # noqa: B018 - a broken contract is said before anything is touched
-    site.logins.prepare()
-    planned = make_plan(site.warehouse, site.contracts, site.registry)
+    prepare_logins(site)
+    planned = make_plan(site.warehouse, site.contracts, site.registry, site.access)
     if as_json:
         print_json({"control": planned.control, "tables": [{"vi": c.message.vi, "en": c.message.en, "sql": c.sql} for c in planned.tables]})
     elif planned.is_empty:
@@ -46,14 +48,25 @@ def migrate(
         migrate_site(site)
 
 
+def prepare_logins(site: Site) -> None:
+    """A server, and the roles of all who can hold a delegation today or later."""
+    from datetime import datetime
+    from zoneinfo import ZoneInfo
+
+    from warehouse.access.load import group_grantees
+
+    today = datetime.now(ZoneInfo(site.settings.timezone)).date()
+    site.logins.prepare(group_grantees(site.access, site.registry), today)
+
+
 def migrate_site(site: Site) -> Plan:
     """Roles, logins, control, tables and registry, whatever is missing."""
     from etl.journal import highest_number
     from warehouse.ledger import number_after
     from warehouse.migrate import migrate as bring_up
 
-    site.logins.prepare()
-    done = bring_up(site.warehouse, site.contracts, site.registry)
+    prepare_logins(site)
+    done = bring_up(site.warehouse, site.contracts, site.registry, site.access)
     if highest := highest_number(site.archive):  # a warehouse made anew beside an old archive does not use its numbers again
         with site.warehouse.transaction("ndc_owner") as connection:
             number_after(connection, highest)
@@ -62,14 +75,15 @@ def migrate_site(site: Site) -> Plan:
 
 def sql(
     query: Annotated[str | None, typer.Argument(help="One query; without it psql opens.")] = None,
+    login: Login = None,
     as_json: Json = False,
     csv: Annotated[bool, typer.Option("--csv", help="CSV output.")] = False,
 ) -> None:
-    """Query as an analyst at the centre: all rows, without restricted columns. Truy vấn với quyền phân tích của trung tâm."""
+    """Query with your own login, or as an analyst at the centre: all rows, without restricted columns. Truy vấn."""
     from warehouse.query import query_rows
 
     site = open_site()
-    url = site.logins.analyst_url()
+    url = person_url(site, login) if login else site.logins.analyst_url()
     if query is None:
         _open_psql(url)
         return
@@ -89,10 +103,12 @@ def sql(
 
 def _open_psql(url: Any) -> None:
     """Replace this process by psql; the password goes by the environment, where other accounts cannot see it."""
+    from expectations.faults import SetupFault
     from warehouse.embedded_account import installed_programs
 
-    bundled = installed_programs() / "psql"
-    program = str(bundled) if bundled.exists() else shutil.which("psql")
+    program = shutil.which("psql")
+    with contextlib.suppress(SetupFault):  # beside an external server the wheel need not be installed
+        program = shutil.which("psql", path=installed_programs()) or program
     if program is None:
         console(to_errors=True).print("psql is not installed · chưa cài psql")
         raise typer.Exit(3)

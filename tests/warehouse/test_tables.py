@@ -37,7 +37,7 @@ def changed(name: str, *replacements: tuple[str, str]) -> dict[str, Contract]:
 
 
 def test_a_migrated_warehouse_needs_nothing(site: Site) -> None:
-    assert make_plan(site.warehouse, site.contracts, site.registry).is_empty
+    assert make_plan(site.warehouse, site.contracts, site.registry, site.access).is_empty
 
 
 @pytest.mark.parametrize("dataset", ["clinic", "permit", "harvest"])
@@ -74,16 +74,16 @@ def test_a_new_field_and_a_wider_type_are_applied_and_keep_the_rows(site: Site, 
         ("logicalType: integer", "logicalType: number"),
         ("      - name: rate_pct", "      - {name: beds, businessName: Giường, logicalType: integer}\n      - name: rate_pct"),
     )
-    planned = make_plan(site.warehouse, contracts, site.registry)
+    planned = make_plan(site.warehouse, contracts, site.registry, site.access)
     assert {c.message.en for c in planned.tables} >= {
         f"{name}: add the column beds (bigint)",
         f"{name}: widen visits: bigint → double precision",
     }
     with pytest.raises(SetupFault, match="ndc migrate"), site.warehouse.transaction() as connection:
         check_migrated(connection, contracts)
-    migrate(site.warehouse, contracts, site.registry)
+    migrate(site.warehouse, contracts, site.registry, site.access)
     assert query(site, f"SELECT visits, beds FROM national.{name}") == [{"visits": 5.0, "beds": None}] * 3
-    assert make_plan(site.warehouse, contracts, site.registry).is_empty
+    assert make_plan(site.warehouse, contracts, site.registry, site.access).is_empty
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_what_would_lose_data_is_refused_by_name(site: Site, name: str, old: str
     put(site, "ha-noi/permit/permit_2025-05.csv", lines(3))
     run_all(site)
     with pytest.raises(SetupFault, match=said) as caught:
-        migrate(site.warehouse, changed(name, (old, new)), site.registry)
+        migrate(site.warehouse, changed(name, (old, new)), site.registry, site.access)
     assert f"{name}.odcs.yaml" in str(caught.value)
 
 

@@ -1,6 +1,6 @@
 """What is measured beside us: bare `\\copy`, and the script most people would write (usual_script.py), into tables like ours.
 
-The tables have our table's columns and key, without partitions. What the file does not tell (province, period, delivery, line) are
+The tables have our tables' columns and key in one, without partitions and without what we compute. What the file does not tell (province, period, delivery, line) are
 constants by DEFAULT, which costs the least.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.place import BENCH, PERIOD, SENDER, contract_of
 from etl.site import Site
 from warehouse.embedded_account import installed_programs
-from warehouse.tables import dataset_table, literal, quoted
+from warehouse.tables import dataset_table, literal, quoted, view_columns
 
 
 def copy_seconds(site: Site, clean: Path) -> float:
@@ -45,10 +45,14 @@ def script_facts(site: Site, file: Path) -> dict[str, Any]:
 
 
 def _make_table(site: Site, name: str) -> None:
-    table = dataset_table(contract_of(site))
+    contract = contract_of(site)
     constants = {"province_id": literal(SENDER), "period": literal(str(PERIOD.start)), "delivery_id": "1", "line": "0"}
-    columns = [f"{quoted(c.name)} {c.type}{' DEFAULT ' + constants[c.name] if c.name in constants else ''}" for c in table.columns]
-    key = ", ".join(map(quoted, table.key))
+    columns = [
+        f"{quoted(c.name)} {c.type}{' DEFAULT ' + constants[c.name] if c.name in constants else ''}"
+        for c in view_columns(contract)
+        if not c.stands_for
+    ]
+    key = ", ".join(map(quoted, dataset_table(contract).key))
     _psql(site, f"DROP TABLE IF EXISTS {name}; CREATE TABLE {name} ({', '.join(columns)}, PRIMARY KEY ({key}))")
 
 

@@ -1,7 +1,7 @@
 """The way of one delivery, from the archive to the receipt. It reads like the specification.
 
-    judge (read, conform, validate) → decide → store (Parquet, under a name nobody reads) → load (rows, rejections and ledger in
-    one transaction) → the Parquet file takes its place in the lake → report
+    judge (read, conform, validate) → decide → store (Parquet, under a name nobody reads) → load (rows, their restricted fields in a
+    table of their own, rejections and ledger in one transaction) → the Parquet file takes its place in the lake → report
 
 Answers for: the order of effects. A crash at any point leaves the old rows or the new ones, and `finish` does what is left.
 """
@@ -9,7 +9,7 @@ Answers for: the order of effects. A crash at any point leaves the old rows or t
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -19,22 +19,23 @@ import pyarrow as pa
 
 from etl.decide import Evidence, Verdict, decide
 from etl.journal import keep_contract, write_entry
-from etl.judge import Judged, Task, judge, read_rejections
-from etl.lake import LakeFile, incoming_name, lake_name, read_metadata
-from etl.pipe import Behind
+from etl.judge import Judged, Task, judge, read_rejections, row_schema
+from etl.lake import LakeFile, incoming_name, lake_name, read_metadata, read_rows
+from etl.pipe import Behind, ahead
 from etl.read import Part
 from etl.receive import TOO_EARLY
 from etl.report import Receipt, write_receipt
 from etl.site import Site
 from etl.watch import UNWATCHED, Watch
 from expectations.contract import Contract
-from expectations.faults import Message, SenderFault, SetupFault
+from expectations.faults import MachineFault, Message, SenderFault, SetupFault
 from expectations.odcs import parse_contract
 from expectations.unique import checksum
 from warehouse import ledger, load, reconcile
 from warehouse.ledger import Counts, Delivery, Reason
 from warehouse.load import Partition, Stage
-from warehouse.tables import dataset_table
+from warehouse.pseudonyms import with_stand_ins
+from warehouse.tables import DatasetTable, check_fields, dataset_tables
 
 if TYPE_CHECKING:
     from warehouse.engine import Connection
@@ -53,14 +54,17 @@ def deliver(site: Site, delivery: Delivery, now: datetime, *, is_approved: bool 
                 load.lock_partition(connection, partition_of(contract, delivery))
                 if _is_overtaken(connection, delivery):
                     raise _NotLoaded(Verdict("return"), None)
-                stage = Stage(connection, dataset_table(contract), partition_of(contract, delivery))
-                judged, loaded, row_checksum = _judge_into(site, task, delivery, stage, watch)
+                main, *personal = tables_of(site, contract)
+                key = site.pseudonym_key.lend(connection) if main.pseudonyms else None
+                stage = Stage(connection, main, partition_of(contract, delivery))
+                judged, loaded, row_checksum = _judge_into(site, task, delivery, stage, lambda rows: with_stand_ins(rows, main, key), watch)
                 stage.finish()
                 watch.on_step("judged")
                 verdict = decide(contract, _evidence(connection, contract, delivery, judged))
                 if verdict.action != "load" and not (is_approved and verdict.action == "hold"):
                     raise _NotLoaded(verdict, judged)
                 counts = Counts(judged.read, loaded, judged.read - loaded, 0, judged.faulty)
+                stages = [stage, *(_copy_restricted(site, connection, contract, delivery, table, loaded) for table in personal)]
                 _write_down(connection, contract, delivery, judged)
                 ledger.record(
                     connection,
@@ -73,7 +77,7 @@ def deliver(site: Site, delivery: Delivery, now: datetime, *, is_approved: bool 
                     contract_sha256=contract.sha256,
                 )
                 ledger.supersede_older(connection, delivery)
-                stage.swap()
+                load.swap(connection, stages)
                 watch.on_step("staged")
             watch.on_step("loaded")
         except _NotLoaded as outcome:
@@ -140,6 +144,13 @@ def partition_of(contract: Contract, delivery: Delivery) -> Partition:
     return Partition(contract.dataset, delivery.province_id, delivery.period_of(contract.periodicity))
 
 
+def tables_of(site: Site, contract: Contract) -> tuple[DatasetTable, ...]:
+    """The tables that take the rows of a contract, which may be an older one. Raises `SetupFault` when a field has no place in them."""
+    tables = site.tables.get(contract.dataset) or dataset_tables(contract)
+    check_fields(tables, contract)
+    return tables
+
+
 def task_of(site: Site, contract: Contract, delivery: Delivery, file: Path) -> Task:
     """The task of judging a delivery's file by a contract."""
     part = Part(delivery.period_of(contract.periodicity), delivery.sheet, delivery.by_line)
@@ -188,15 +199,17 @@ def _is_overtaken(connection: Connection, delivery: Delivery) -> bool:
     return shown is not None and shown.delivery_id > delivery.delivery_id
 
 
-def _judge_into(site: Site, task: Task, delivery: Delivery, stage: Stage, watch: Watch) -> tuple[Judged, int, int]:
-    """Judge the file while accepted rows go to the stage and to the lake's waiting file; returns also their count and checksum."""
+def _judge_into(
+    site: Site, task: Task, delivery: Delivery, stage: Stage, shape: Callable[[pa.RecordBatch], pa.RecordBatch], watch: Watch
+) -> tuple[Judged, int, int]:
+    """Judge the file while accepted rows go to the lake's waiting file and, shaped, to the stage; returns also their count and checksum."""
     lake_file = LakeFile(site.lake, delivery, task.contract)
     loaded = total = 0
 
     def keep(rows: pa.RecordBatch) -> None:
         nonlocal loaded, total
         lake_file.write(rows)
-        stage.write(rows)
+        stage.write(shape(rows))
         loaded += rows.num_rows
         total += checksum(rows)
 
@@ -209,6 +222,29 @@ def _judge_into(site: Site, task: Task, delivery: Delivery, stage: Stage, watch:
     finally:
         lake_file.close()
     return judged, loaded, total % 2**64
+
+
+def _copy_restricted(site: Site, connection: Connection, contract: Contract, delivery: Delivery, table: DatasetTable, loaded: int) -> Stage:
+    """The restricted fields of the accepted rows, from the lake's waiting file: a connection copies into one table at a time."""
+    wanted = {column.name for column in table.columns}
+    schema = pa.schema([field for field in row_schema(contract) if field.name in wanted])
+    stage = Stage(connection, table, partition_of(contract, delivery))
+    try:
+        for rows in ahead(read_rows(site.lake, incoming_name(delivery), delivery, schema, site.settings.batch_rows)):
+            stage.write(rows)
+    except BaseException:
+        stage.abandon()
+        raise
+    stage.finish()
+    if stage.rows != loaded:
+        raise MachineFault(
+            Message(
+                f"Đợt gửi {delivery.delivery_id}: tệp chờ trong hồ có {stage.rows} dòng, đúng ra {loaded}; lần chạy sau sẽ làm lại.",
+                f"Delivery {delivery.delivery_id}: its waiting file in the lake has {stage.rows} lines instead of {loaded}; a later run does it anew.",
+            ),
+            rule="disk",
+        )
+    return stage
 
 
 def _evidence(connection: Connection, contract: Contract, delivery: Delivery, judged: Judged) -> Evidence:

@@ -16,7 +16,7 @@ from etl.journal import Entry, contract_text, read_entries
 from etl.judge import judge, read_rejections
 from etl.site import Site
 from etl.store import Store
-from expectations.contract import Contract
+from expectations.contract import Contract, Field
 from expectations.faults import Message, SenderFault, SetupFault
 from expectations.odcs import parse_contract
 from warehouse import ledger
@@ -113,17 +113,28 @@ def _bring_bytes(site: Site, source: Store, name: str, delivery_id: int) -> None
 
 
 def _contract_of_its_day(site: Site, source: Store, entry: Entry) -> Contract | None:
-    """The contract that judged the delivery, from the archive; today's when it is the same or the archive has none."""
+    """The contract that judged the delivery, from the archive; today's when it is the same or the archive has none.
+
+    Which of its fields are restricted is for today's to say: that is where their values lie, and who may see them.
+    """
     was = entry.delivery
     today = site.contracts.get(was.dataset or "")
     if was.contract_sha256 is None or (today and today.sha256 == was.contract_sha256):
         return today
     text = contract_text(source, was.contract_sha256)
-    return parse_contract(text, Path(f"{was.dataset}@{was.contract_sha256[:12]}.odcs.yaml")) if text else today
+    if not text:
+        return today
+    then = parse_contract(text, Path(f"{was.dataset}@{was.contract_sha256[:12]}.odcs.yaml"))
+    return replace(then, fields=tuple(_classified_by(today, field) for field in then.fields)) if today else then
+
+
+def _classified_by(today: Contract, field: Field) -> Field:
+    known = today.by_name.get(field.name)
+    return replace(field, classification=known.classification) if known else field
 
 
 def _with_contract(site: Site, contract: Contract) -> Site:
-    """The same installation, one dataset of which is judged by another version of its contract."""
+    """The same installation with the same tables, one dataset of which is judged by another version of its contract."""
     then = replace(site)
-    then.__dict__.update(site.__dict__ | {"contracts": {**site.contracts, contract.dataset: contract}})
+    then.__dict__.update(site.__dict__ | {"contracts": {**site.contracts, contract.dataset: contract}, "tables": site.tables})
     return then

@@ -12,6 +12,7 @@ from pathlib import Path
 from expectations.faults import Message, SetupFault
 
 ROOT = Path(__file__).resolve().parent.parent
+_KEY_LENGTH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,11 @@ SETTINGS = (
     Setting("NDC_REFERENCE", "warehouse/reference", "folder of the province registry"),
     Setting("NDC_ACCESS", "warehouse/access", "folder of who sees what: organisations.yaml and delegations/*.yaml"),
     Setting("NDC_WAREHOUSE_URL", "(embedded server)", "PostgreSQL login of the pipeline: postgresql://user:password@host/database"),
+    Setting(
+        "NDC_PSEUDONYM_KEY",
+        "<home>/secrets/pseudonym_key",
+        "the key of the pseudonyms, 32 random characters or more; without it a file, made when it is first needed",
+    ),
     Setting("NDC_TIMEZONE", "Asia/Ho_Chi_Minh", "the time zone of receipts and schedules"),
     Setting("NDC_SETTLE_SECONDS", "2", "a file that changed less than this long ago is looked at twice"),
     Setting("NDC_BATCH_ROWS", "50000", "lines judged at once; memory grows with it"),
@@ -56,6 +62,7 @@ class Settings:
     settle_seconds: float = 2.0
     batch_rows: int = 50_000
     server_settings: Mapping[str, str] = field(default_factory=dict)
+    pseudonym_key: str | None = field(default=None, repr=False)
 
     @property
     def work(self) -> Path:
@@ -89,7 +96,20 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         timezone=_zone(environment.get("NDC_TIMEZONE") or "Asia/Ho_Chi_Minh"),
         settle_seconds=_number(environment, "NDC_SETTLE_SECONDS", 2.0),
         batch_rows=int(_number(environment, "NDC_BATCH_ROWS", 50_000, least=1)),
+        pseudonym_key=_key(environment.get("NDC_PSEUDONYM_KEY") or None),
     )
+
+
+def _key(text: str | None) -> str | None:
+    if text is not None and len(text) < _KEY_LENGTH:
+        raise SetupFault(
+            Message(
+                f"NDC_PSEUDONYM_KEY: cần ít nhất {_KEY_LENGTH} ký tự ngẫu nhiên, ví dụ: openssl rand -hex 32",
+                f"NDC_PSEUDONYM_KEY: {_KEY_LENGTH} random characters or more are needed, for example: openssl rand -hex 32",
+            ),
+            rule="setting",
+        )
+    return text
 
 
 def _zone(name: str) -> str:

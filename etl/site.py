@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from warehouse.access.load import AccessFiles
     from warehouse.engine import Warehouse
     from warehouse.logins import Logins
+    from warehouse.pseudonym_key import KeyPlace
+    from warehouse.tables import DatasetTable
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,20 @@ class Site:
     @cached_property
     def warehouse(self) -> Warehouse:
         return self.logins.pipeline()
+
+    @cached_property
+    def tables(self) -> dict[str, tuple[DatasetTable, ...]]:
+        """The tables of each dataset, as its contract asks for them today."""
+        from warehouse.tables import dataset_tables
+
+        return {name: dataset_tables(contract) for name, contract in self.contracts.items()}
+
+    @cached_property
+    def pseudonym_key(self) -> KeyPlace:
+        """Where the key of the pseudonyms is; it is made when it is first needed."""
+        from warehouse.pseudonym_key import KeyPlace
+
+        return KeyPlace(self.settings.home / "secrets" / "pseudonym_key", self.settings.pseudonym_key)
 
     @cached_property
     def archive(self) -> Store:

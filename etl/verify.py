@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from etl.judge import row_schema
 from etl.lake import lake_name
+from etl.lake import read_rows as read_lake_rows
 from etl.site import Site
 from etl.store import Store
 from expectations.contract import Contract
@@ -97,24 +97,9 @@ def in_lake(lake: Store, contract: Contract, delivery: Delivery) -> Content:
         return _NOTHING
     rows, total = 0, 0
     try:
-        with lake.open_input(name) as opened:
-            for batch in pq.ParquetFile(opened).iter_batches():
-                rows += batch.num_rows
-                total += checksum(with_path_columns(batch, row_schema(contract), delivery))
+        for batch in read_lake_rows(lake, name, delivery, row_schema(contract)):
+            rows += batch.num_rows
+            total += checksum(batch)
     except (pa.ArrowException, OSError):  # a damaged file is a difference, not an end
         return Content(-1, None)
     return Content(rows, total % 2**64)
-
-
-def with_path_columns(batch: pa.RecordBatch, schema: pa.Schema, delivery: Delivery) -> pa.RecordBatch:
-    """A batch of the lake in the schema of the rows; a field that came into the contract later is empty."""
-    said = {"province_id": delivery.province_id, "period": delivery.period}
-    columns = []
-    for field in schema:
-        if field.name in batch.schema.names:
-            columns.append(batch.column(field.name).cast(field.type))
-        elif field.name in said:
-            columns.append(pa.array([said[field.name]], field.type).take(pa.array(np.zeros(batch.num_rows, np.int8))))
-        else:
-            columns.append(pa.nulls(batch.num_rows, field.type))
-    return pa.RecordBatch.from_arrays(columns, schema=schema)

@@ -27,6 +27,9 @@ UNASSIGNED = "unassigned"
 COMMUNES = "communes"
 """The code list whose codes are those of communes."""
 
+IN_CLEAR = "_in_clear"
+"""What the name of a dataset's view with the restricted fields ends in."""
+
 ROW_COLUMNS = ("province_id", "period", "delivery_id", "line")
 """The columns that every dataset table has before its fields."""
 
@@ -74,11 +77,20 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True)
+class Mask:
+    """What of a restricted text may be seen: its first and last characters, with *** between them."""
+
+    keep_first: int = 0
+    keep_last: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Field:
     """One field. `headers` are the spellings by which its column is found; `key` is its place in the primary key or None.
 
     `formats` are strict date formats (dd/MM/yyyy, yyyy-MM-dd HH:mm:ss …). `length` is the fixed length of a code, so that
     leading zeros lost by a spreadsheet can be restored. `holds` says that the column tells the row's province or period.
+    `pseudonym` and `mask` are what stands for a restricted text where it is not seen itself.
     """
 
     name: str
@@ -100,10 +112,27 @@ class Field:
     timezone: str | None = None
     examples: tuple[Any, ...] = ()
     sample: Mapping[str, Any] = field(default_factory=dict)
+    pseudonym: bool = False
+    mask: Mask | None = None
 
     @property
     def is_restricted(self) -> bool:
         return self.classification == "restricted"
+
+    @property
+    def pseudonym_name(self) -> str:
+        """The column of its pseudonym, where it has one."""
+        return f"{self.name}_pseudonym"
+
+    @property
+    def mask_name(self) -> str:
+        """The column of its masked text, where it has one."""
+        return f"{self.name}_masked"
+
+    @property
+    def stand_ins(self) -> tuple[str, ...]:
+        """The columns that stand for it where it is not seen itself."""
+        return (*((self.pseudonym_name,) if self.pseudonym else ()), *((self.mask_name,) if self.mask else ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,8 +298,8 @@ class Contract:
 
     @cached_property
     def commune_field(self) -> str | None:
-        """The stored field that holds a code of the list of communes."""
-        return next((f.name for f in self.stored_fields if f.code_list == COMMUNES), None)
+        """The stored field that holds a code of the list of communes; a restricted one cannot say who sees a row."""
+        return next((f.name for f in self.stored_fields if f.code_list == COMMUNES and not f.is_restricted), None)
 
     @cached_property
     def province_field(self) -> Field | None:

@@ -6,14 +6,14 @@ Answers for: an option that has no effect on a field of its type, or on one that
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, cast, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from expectations.arguments import regex, typed
-from expectations.contract import Classification, Field, FieldType, Measure, Rule
+from expectations.contract import Classification, Field, FieldType, Mask, Measure, Rule
 from expectations.document import DOCUMENTATION, NAME, Cursor
 from expectations.faults import Message
 from expectations.quality import quality_rules
@@ -49,6 +49,7 @@ def read_fields(table: Cursor) -> tuple[tuple[Field, ...], list[Rule]]:
     for role in ("province", "period"):
         if sum(f.holds == role for f in fields) > 1:
             table.take("properties").fault(f"chỉ một trường được «holds: {role}».", f"only one field may have 'holds: {role}'.")
+    _check_stand_ins(table, fields)
     return tuple(fields), rules
 
 
@@ -67,7 +68,7 @@ def _field(place: Cursor) -> tuple[Field, list[Rule]]:
     for item in synonyms.items() if synonyms else ():
         headers.append(item.take("synonym").text())
         item.done("id", "description", "locale", "source", "status")
-    examples, measure, sample = place.find("examples"), custom.find("measure"), custom.find("sample")
+    examples, measure, sample, mask = place.find("examples"), custom.find("measure"), custom.find("sample"), custom.find("mask")
     timezone = _timezone(options)
     lengths = [part.count() for key in ("minLength", "maxLength") if (part := options.find(key))]
     field = Field(
@@ -90,6 +91,8 @@ def _field(place: Cursor) -> tuple[Field, list[Rule]]:
         timezone=timezone,
         examples=tuple(examples.must_be(list)) if examples else (),
         sample=dict(sample.must_be(dict)) if sample else {},
+        pseudonym=custom.flag_at("pseudonym"),
+        mask=_mask(mask) if mask else None,
     )
     _check_effect(field, place, custom, options)
     rules = [] if field.holds else option_rules(field, _limits(options, field), _enum_values(place, field), place.line)
@@ -166,6 +169,8 @@ _EFFECTS: dict[str, tuple[str, ...]] = {
     "withinPeriod": ("date", "timestamp"),
     "trueValues": ("boolean",),
     "falseValues": ("boolean",),
+    "pseudonym": ("string",),
+    "mask": ("string",),
 }
 
 
@@ -176,6 +181,12 @@ def _check_effect(field: Field, place: Cursor, custom: Cursor, options: Cursor) 
             custom.child(key).fault(
                 f"«{key}» chỉ dùng cho kiểu {', '.join(types)}, không cho {field.type}.",
                 f"'{key}' is for {', '.join(types)}, not for {field.type}.",
+            )
+    for key in ("pseudonym", "mask"):
+        if custom.has(key) and not field.is_restricted:
+            custom.child(key).fault(
+                f"«{key}» chỉ dùng cho trường «classification: restricted»; trường khác ai cũng đọc được nguyên giá trị.",
+                f"'{key}' is for fields with 'classification: restricted'; any other is read in clear by everybody.",
             )
     if field.enum and field.type in ("boolean", "timestamp"):
         place.child("enum").fault(f"«enum» không dùng cho kiểu {field.type}.", f"'enum' is not for {field.type}.")
@@ -196,6 +207,17 @@ def _check_effect(field: Field, place: Cursor, custom: Cursor, options: Cursor) 
             f"trường này chỉ cho biết {field.holds}; «{one.path[-1]}» không có tác dụng.",
             f"the field only tells the {field.holds}; '{one.path[-1]}' has no effect.",
         )
+
+
+def _check_stand_ins(table: Cursor, fields: Sequence[Field]) -> None:
+    """The columns that stand for restricted fields have names of their own."""
+    names = {f.name for f in fields}
+    for place, field in zip(table.take("properties").items(), fields, strict=True):
+        for clash in names.intersection(field.stand_ins):
+            place.fault(
+                f"cột «{clash}» thay cho «{field.name}» trùng tên một trường; hãy đổi tên trường đó.",
+                f"the column '{clash}' that stands for '{field.name}' has the name of a field; rename that field.",
+            )
 
 
 def _key_position(place: Cursor) -> int | None:
@@ -273,3 +295,15 @@ def _measure(place: Cursor) -> Measure:
     measure = Measure(place.take("additive").must_be(bool), place.take("unit").text())
     place.done()
     return measure
+
+
+def _mask(place: Cursor) -> Mask:
+    first, last = place.find("keepFirst"), place.find("keepLast")
+    mask = Mask(first.count() if first else 0, last.count() if last else 0)
+    place.done()
+    if mask == Mask():
+        place.fault(
+            "cần «keepFirst» hoặc «keepLast» lớn hơn 0; muốn che hết thì bỏ «mask».",
+            "'keepFirst' or 'keepLast' must be above 0; to show nothing, leave 'mask' out.",
+        )
+    return mask

@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
 
-from expectations.contract import UNASSIGNED, Contract, Field, OpenData, Reconciles, Schedule, Storage, Volume
+from expectations.contract import IN_CLEAR, UNASSIGNED, Contract, Field, OpenData, Reconciles, Schedule, Storage, Volume
 from expectations.document import DOCUMENTATION, NAME, Cursor, parse_document, read_text, suggestion
 from expectations.faults import Message, SetupFault
 from expectations.fields import read_fields
@@ -111,6 +111,8 @@ def _contract(document: Cursor, file: Path, text: str) -> Contract:
             "tên tập dữ liệu: chữ thường, số và _, không phải từ dành riêng.",
             "a dataset's name is lower case letters, digits and _, and not a reserved word.",
         )
+    if name.text().endswith(IN_CLEAR):
+        name.fault(f"đuôi «{IN_CLEAR}» dành cho view của hệ thống.", f"names that end in '{IN_CLEAR}' are for the system's own views.")
     custom = document.custom()
     periodicity = cast(Periodicity, custom.take("periodicity").one_of(PERIODICITIES))
     fields, rules = read_fields(table)
@@ -261,6 +263,14 @@ def _check_whole(contract: Contract, custom: Cursor) -> None:
         custom.child("territory").fault(
             f"«territory: none» thì không trường nào cho biết tỉnh, mà có «{contract.province_field.name}».",
             f"with 'territory: none' no field tells the province, but '{contract.province_field.name}' does.",
+        )
+    if contract.restricted_fields and contract.layout.unpivot:
+        names = ", ".join(f.name for f in contract.restricted_fields)
+        custom.child("layout").child("unpivot").fault(
+            f"«unpivot» làm một dòng thành nhiều dòng, nên không nối được với trường hạn chế ({names}); "
+            "hãy đưa các trường đó vào một tập dữ liệu riêng.",
+            f"'unpivot' makes several rows of a line, to which restricted fields ({names}) cannot be joined; "
+            "put those fields into a dataset of their own.",
         )
     if contract.code_system and contract.province_field is None:
         custom.child("codeSystem").fault(

@@ -24,6 +24,7 @@ from warehouse.roles import ensure_login
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 NOW = datetime(2026, 11, 25, 3, 0, tzinfo=UTC)
+PSEUDONYM_KEY = "the same for all homes, so that their rows can be compared"
 _PASSWORD = "only-for-tests"
 _numbers = itertools.count(1)
 _templates: dict[int, set[str]] = {}
@@ -94,7 +95,7 @@ def new_site(server: Server, new_database: Callable[..., str], tmp_path: Path) -
     made: list[Site] = []
 
     def make(contracts: Path | None = None, reference: Path | None = None, name: str = "home", access: Path | None = None) -> Site:
-        settings = read_settings({"NDC_HOME": str(tmp_path / name)})
+        settings = read_settings({"NDC_HOME": str(tmp_path / name), "NDC_PSEUDONYM_KEY": PSEUDONYM_KEY})
         settings = replace(
             settings,
             contracts=contracts or settings.contracts,

@@ -7,7 +7,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from expectations.contract import Contract
-from warehouse.tables import quoted
+from warehouse.tables import quoted, rows_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -34,7 +34,9 @@ def national_figures(connection: Connection, contract: Contract) -> list[Figure]
     if not fields:
         return []
     sums = ", ".join(f"sum({quoted(f.name)})::float8" for f in fields)
-    rows = connection.execute(text(f"SELECT period, {sums} FROM national.{quoted(contract.dataset)} GROUP BY period ORDER BY period"))
+    rows = connection.execute(
+        text(f"SELECT period, {sums} FROM {rows_of(contract, [f.name for f in fields])} r GROUP BY period ORDER BY period")
+    )
     declared = {
         (period, measure): (total, ties)
         for period, measure, total, ties in connection.execute(

@@ -1,4 +1,4 @@
-"""Swap one partition of a dataset for the rows of one delivery.
+"""Swap one partition of a dataset, in all its tables at once, for the rows of one delivery.
 
 Answers for: readers see the old rows or the new rows, never a mixture and never nothing, and the ledger, written in the same
 transaction, says which. Refuses: rows that the table's own types, keys or bounds do not accept; nothing is coerced here.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,20 +51,23 @@ def lock_partition(connection: Connection, partition: Partition) -> None:
 
 
 class Stage:
-    """Rows on their way into a partition: written in batches, then swapped in. Everything in the caller's transaction."""
+    """Rows on their way into a partition of one table: written in batches, then swapped in. Everything in the caller's transaction.
+
+    A connection copies into one stage at a time: finish one before the next is written.
+    """
 
     def __init__(self, connection: Connection, table: DatasetTable, partition: Partition) -> None:
         check_types(connection, table)
         self._connection, self._table, self._partition = connection, table, partition
-        self._columns = tuple(c.name for c in table.columns)
-        self._is_leaf = table.storage == "leaves"
-        self._name = f"parts.{quoted(self._leaf() + '+')}" if self._is_leaf else "pg_temp.stage"
-        self._rows = 0
+        self._columns: tuple[str, ...] = ()
+        self.is_leaf = table.storage == "leaves"
+        self._name = f"parts.{quoted(self._leaf() + '+')}" if self.is_leaf else f"pg_temp.stage_{table.schema}"
+        self.rows = 0
         self._copy: Any = None
         self._create()
 
     def _leaf(self) -> str:
-        return part_name(self._table.dataset, self._partition.province_id or "", self._partition.period)
+        return part_name(self._table.parts, self._partition.province_id or "", self._partition.period)
 
     def _create(self) -> None:
         """An empty table that takes rows of this partition only.
@@ -76,26 +79,27 @@ class Stage:
         if self._partition.province_id is not None:
             check = f"province_id IS NOT NULL AND province_id = {literal(self._partition.province_id)} AND {check}"
         like = f"(LIKE {self._table.name} INCLUDING DEFAULTS, CONSTRAINT bounds CHECK ({check}))"
-        if self._is_leaf:
+        if self.is_leaf:
             run_script(self._connection, f"SET LOCAL ROLE ndc_owner; DROP TABLE IF EXISTS {self._name}; CREATE TABLE {self._name} {like}")
         else:
-            run_script(self._connection, f"CREATE TEMP TABLE stage {like} ON COMMIT DROP")
+            run_script(self._connection, f"CREATE TEMP TABLE {self._name} {like} ON COMMIT DROP")
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Send rows; their columns are named as the table's, in any order."""
+        """Send rows; their columns are named as the table's, in any order. Others are left out, missing ones stay empty."""
         import pgpq
 
+        self._columns = self._columns or tuple(c.name for c in self._table.columns if c.name in batch.schema.names)
         batch = batch.select(list(self._columns))
         if self._copy is None:
             raw = self._connection.connection.dbapi_connection
             self._encoder = pgpq.ArrowToPostgresBinaryEncoder(batch.schema)
             names = ", ".join(map(quoted, self._columns))
-            freeze = ", FREEZE" if self._is_leaf else ""
+            freeze = ", FREEZE" if self.is_leaf else ""
             self._cursor = raw.cursor()  # type: ignore[union-attr]
             self._context = self._cursor.copy(f"COPY {self._name} ({names}) FROM STDIN WITH (FORMAT binary{freeze})")
             self._copy = self._context.__enter__()
             self._copy.write(self._encoder.write_header())
-        self._rows += batch.num_rows
+        self.rows += batch.num_rows
         view = memoryview(self._encoder.write_batch(batch))
         for start in range(0, len(view), _CHUNK):
             self._copy.write(view[start : start + _CHUNK])
@@ -114,8 +118,8 @@ class Stage:
         got = self._cursor.rowcount
         self._cursor.close()
         self._copy = None
-        if got != self._rows:
-            raise PartitionRefused(f"sent {self._rows} rows, the database has {got}")
+        if got != self.rows:
+            raise PartitionRefused(f"sent {self.rows} rows, the database has {got}")
 
     def abandon(self) -> None:
         """Stop an open COPY, so that the transaction can be rolled back."""
@@ -125,31 +129,18 @@ class Stage:
                 self._context.__exit__(type(error), error, None)
             self._copy = None
 
-    def swap(self) -> None:
-        """Make the rows the whole content of the partition. Nothing is visible before the caller commits."""
-        from sqlalchemy.exc import DBAPIError
-
-        try:
-            if self._is_leaf:
-                self._index()
-                self._attach()
-            else:
-                self._replace()
-        except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", "")[:2] == "23":
-                raise PartitionRefused(_plain(error.orig)) from error
-            raise
-
-    def _replace(self) -> None:
+    def replace_rows(self) -> None:
+        """Delete the partition's old rows and insert the new ones."""
         from sqlalchemy import text
 
-        names = ", ".join(map(quoted, self._columns))
         values = {"period": self._partition.period.start, "province": self._partition.province_id}
         own = "" if self._partition.province_id is None else " AND province_id = :province"
         self._connection.execute(text(f"DELETE FROM {self._table.name} WHERE period = :period{own}"), values)
-        run_script(self._connection, f"INSERT INTO {self._table.name} ({names}) SELECT {names} FROM {self._name}")
+        if self.rows:
+            names = ", ".join(map(quoted, self._columns))
+            run_script(self._connection, f"INSERT INTO {self._table.name} ({names}) SELECT {names} FROM {self._name}")
 
-    def _index(self) -> None:
+    def index(self) -> None:
         """The leaf's index and row security. A second process halves the time of a large index, when nothing else is left to do.
 
         It needs no shared memory to speak of, for whose sake the embedded server builds no index so by itself.
@@ -158,22 +149,48 @@ class Stage:
         index = f"CREATE {'UNIQUE ' if self._table.key else ''}INDEX ON {self._name} ({key})"
         run_script(self._connection, f"SET LOCAL max_parallel_maintenance_workers = 2; {index}; {protect(self._name)}")
 
-    def _attach(self) -> None:
-        """DETACH the old leaf and ATTACH the new one; waits for long readers in short tries, so that no queue builds up."""
+    def attaching(self) -> str:
+        """The SQL that puts the leaf in the place of the old one."""
         from sqlalchemy import text
 
-        root = part(self._table.dataset, self._partition.province_id or "")
+        root = part(self._table, self._partition.province_id or "")
         leaf_name = self._leaf()
         leaf = f"parts.{quoted(leaf_name)}"
         first, after = self._partition.period.start, self._partition.period.next().start
         exists = self._connection.execute(text("SELECT to_regclass(:name) IS NOT NULL"), {"name": leaf}).scalar()
         old = f"ALTER TABLE {root} DETACH PARTITION {leaf}; DROP TABLE {leaf};" if exists else ""
-        sql = (
-            f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; {old} ALTER TABLE {self._name} RENAME TO {quoted(leaf_name)}; "
-            f"ALTER TABLE {root} ATTACH PARTITION {leaf} FOR VALUES FROM ('{first}') TO ('{after}'); "
-            f"ALTER TABLE {leaf} DROP CONSTRAINT bounds; SET LOCAL lock_timeout = 0; SET LOCAL ROLE ndc_loader"
+        return (
+            f"{old} ALTER TABLE {self._name} RENAME TO {quoted(leaf_name)}; "
+            f"ALTER TABLE {root} ATTACH PARTITION {leaf} FOR VALUES FROM ('{first}') TO ('{after}'); ALTER TABLE {leaf} DROP CONSTRAINT bounds"
         )
-        _try_repeatedly(self._connection, sql)
+
+
+def swap(connection: Connection, stages: Sequence[Stage]) -> None:
+    """Make the rows of the stages of one delivery the whole content of its partition, in each table. Nothing is visible before the
+    caller commits. Raises `PartitionRefused` when the database refuses a row."""
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        if all(stage.is_leaf for stage in stages):
+            for stage in stages:
+                stage.index()
+            _attach(connection, stages)
+        else:
+            for stage in stages:
+                stage.replace_rows()
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", "")[:2] == "23":
+            raise PartitionRefused(_plain(error.orig)) from error
+        raise
+
+
+def _attach(connection: Connection, stages: Sequence[Stage]) -> None:
+    """DETACH the old leaves and ATTACH the new ones, of all tables or of none: a try that has to wait for a long reader gives up all
+    its locks, so that no queue builds up."""
+    steps = "; ".join(stage.attaching() for stage in stages)
+    _try_repeatedly(
+        connection, f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; {steps}; SET LOCAL lock_timeout = 0; SET LOCAL ROLE ndc_loader"
+    )
 
 
 def _try_repeatedly(connection: Connection, sql: str) -> None:

@@ -19,9 +19,9 @@ from warehouse.access.grantees import people
 from warehouse.access.load import AccessFiles, load_declaration
 from warehouse.engine import Warehouse, run_script
 from warehouse.ledger import save_contract
+from warehouse.plan import Change, plan
 from warehouse.provinces import Registry
 from warehouse.roles import ensure_roles
-from warehouse.tables import Change, plan
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

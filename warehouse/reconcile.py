@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from expectations.contract import Contract, Reconciles
 from warehouse import ledger
 from warehouse.ledger import Reconciliation
-from warehouse.tables import quoted
+from warehouse.tables import dataset_table, quoted, rows_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -29,11 +29,12 @@ def across(connection: Connection, declaring: Contract, link: Reconciles, target
 
     shown = [d for d in ledger.all_shown(connection) if d.dataset == declaring.dataset and d.period == period]
     filled = connection.execute(
-        text(f"SELECT EXISTS (SELECT FROM national.{quoted(target.dataset)} WHERE period = :period)"), {"period": period}
+        text(f"SELECT EXISTS (SELECT FROM {dataset_table(target).name} WHERE period = :period)"), {"period": period}
     ).scalar()
     if not shown or not filled:
         return
-    ours, theirs = f"national.{quoted(declaring.dataset)}", f"national.{quoted(target.dataset)}"
+    ours = rows_of(declaring, (*link.by, *link.measures))
+    theirs = rows_of(target, (*link.by.values(), *link.measures.values()))
     same = "".join(f" AND t.{quoted(their)} IS NOT DISTINCT FROM d.{quoted(our)}" for our, their in link.by.items())
     if declaring.territory == "province":
         same += " AND t.province_id = d.province_id"

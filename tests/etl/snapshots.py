@@ -37,7 +37,8 @@ def query(site: Site, sql: str) -> list[dict[str, Any]]:
 
 
 def warehouse_rows(site: Site) -> dict[str, list[dict[str, Any]]]:
-    return {name: query(site, f'SELECT * FROM national."{name}" ORDER BY province_id, period, line') for name in site.contracts}
+    tables = [table.name for own in site.tables.values() for table in own]
+    return {name: query(site, f"SELECT * FROM {name} ORDER BY province_id, period, line") for name in tables}
 
 
 def lake_rows(site: Site) -> dict[str, list[dict[str, Any]]]:

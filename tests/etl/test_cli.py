@@ -100,7 +100,7 @@ def test_a_returned_delivery_has_an_exit_code_and_a_sentence_in_both_languages(h
         (("contracts", "show", "nothing"), 3, "There is no dataset 'nothing'"),
         (("sql", "SELEC 1"), 3, "The database refused"),
         (("sql", "DELETE FROM national.clinic"), 3, "read-only"),
-        (("sql", "SELECT doctor FROM national.clinic"), 3, "Restricted columns"),
+        (("sql", "SELECT doctor FROM personal.clinic"), 3, "Restricted columns"),
         (("provinces", "resolve", "Bình Định", "--on", "2025-07-01"), 1, "merged into Gia Lai"),
         (("provinces", "list", "--on", "1999-01-01"), 3, "complete only from"),
         (("check", __file__, "--sender", "ha-noi"), 1, "does not follow the pattern"),

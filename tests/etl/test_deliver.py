@@ -316,7 +316,8 @@ def test_every_format_gives_the_rows_that_csv_gives(site: Site, suffix: str, wri
     path = put(site, f"lao-cai/clinic/clinic_2025-05.{suffix}", b"")
     write(path)
     assert [d.state for d in run_all(site).done] == ["stored", "stored"]
-    sql = "SELECT clinic_code, opened_on, visits, rate_pct, doctor FROM national.clinic WHERE province_id = '{}' ORDER BY clinic_code"
+    joined = "national.clinic JOIN personal.clinic USING (province_id, period, line)"
+    sql = f"SELECT clinic_code, opened_on, visits, rate_pct, doctor, doctor_pseudonym FROM {joined} WHERE province_id = '{{}}' ORDER BY clinic_code"
     assert query(site, sql.format("lao-cai")) == query(site, sql.format("ha-noi"))
 
 

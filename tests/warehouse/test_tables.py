@@ -19,6 +19,15 @@ from warehouse.engine import check_version_number
 from warehouse.migrate import check_migrated, make_plan, migrate
 from warehouse.tables import part_name
 
+DOCTOR = """      - name: doctor
+        businessName: Bác sĩ
+        logicalType: string
+        classification: restricted
+        logicalTypeOptions: {maxLength: 20}
+        customProperties: [{property: pseudonym, value: true}, {property: mask, value: {keepLast: 2}}]
+"""
+OPEN_DOCTOR = "      - {name: doctor, businessName: Bác sĩ, logicalType: string}\n"
+
 
 @pytest.fixture
 def site(new_site: Callable[..., Site]) -> Site:
@@ -89,7 +98,10 @@ def test_a_new_field_and_a_wider_type_are_applied_and_keep_the_rows(site: Site, 
 @pytest.mark.parametrize(
     ("name", "old", "new", "said"),
     [
-        ("clinic", "      - {name: doctor, businessName: Bác sĩ, logicalType: string, classification: restricted, logicalTypeOptions: {maxLength: 20}}\n", "", "field 'doctor' is gone"),
+        ("clinic", DOCTOR, "", "field 'doctor' is gone"),
+        ("clinic", DOCTOR, DOCTOR.replace("name: doctor", "name: medic"), "field 'doctor' is gone"),
+        ("permit", DOCTOR, OPEN_DOCTOR, "doctor would have to move"),
+        ("clinic", "name: rate_pct\n", "name: rate_pct\n        classification: restricted\n", "rate_pct would have to move"),
         ("harvest", "logicalType: number", "logicalType: integer", "cannot become bigint without losing data"),
         ("clinic", "primaryKey: true, primaryKeyPosition: 1, ", "", "primary key differs"),
         ("permit", "  - {property: storage, value: leaves}\n", "", "held as 'leaves'"),
@@ -144,12 +156,15 @@ def filled(site: Site) -> Site:
 @pytest.mark.parametrize("dataset", ["clinic", "permit"])
 def test_an_analyst_reads_every_row_but_no_restricted_column_and_writes_nothing(filled: Site, dataset: str) -> None:
     with _analyst(filled) as connection:
-        assert connection.execute(f"SELECT count(*) FROM national.{dataset}".encode()).fetchone() == (6,)
+        shown = connection.execute(f"SELECT * FROM national.{dataset}".encode()).fetchall()
+        assert len(shown) == 6
+        assert "Bác sĩ" not in str(shown) and {row[-1] for row in shown} == {"*** 0", "*** 1", "*** 2"}
         for sql in (
-            f"SELECT doctor FROM national.{dataset}",
-            f"SELECT * FROM national.{dataset}",
-            f"SELECT count(*) FROM national.{dataset} WHERE doctor = 'x'",
+            f"SELECT doctor FROM personal.{dataset}",
+            f"SELECT count(*) FROM personal.{dataset}",
+            f"SELECT visits FROM national.{dataset}_in_clear",
             f'SELECT * FROM parts."{dataset}@ha-noi"',
+            f'SELECT * FROM parts."{dataset}.personal@ha-noi"',
             f"DELETE FROM national.{dataset}",
             f"UPDATE national.{dataset} SET visits = 0",
             f"TRUNCATE national.{dataset}",
@@ -167,7 +182,7 @@ def test_row_security_is_on_and_forced_on_every_table_that_holds_rows(filled: Si
     bare = query(
         filled,
         "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-        "WHERE n.nspname IN ('national', 'parts') AND c.relkind IN ('r', 'p') AND NOT (c.relrowsecurity AND c.relforcerowsecurity)",
+        "WHERE n.nspname IN ('national', 'personal', 'parts') AND c.relkind IN ('r', 'p') AND NOT (c.relrowsecurity AND c.relforcerowsecurity)",
     )
     assert bare == []
 

@@ -21,8 +21,12 @@ $$;
 
 CREATE OR REPLACE FUNCTION control.holder(p_id text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT holder_id FROM control.span() s
-    WHERE s.id = p_id AND (s.from_at IS NULL OR s.from_at <= now()) AND (s.until_at IS NULL OR s.until_at > now()) LIMIT 1
+    -- Who holds today what was given to `p_id`. The same walk as control.span(), for one id.
+    WITH RECURSIVE line AS (
+        SELECT g.* FROM control.grantee g WHERE g.id = p_id AND g.ended_at IS NULL
+        UNION ALL SELECT h.* FROM line JOIN control.grantee h ON h.id = line.heir_id AND h.ended_at IS NULL
+    )
+    SELECT id FROM line WHERE (valid_from IS NULL OR valid_from <= now()) AND (valid_until IS NULL OR valid_until > now()) LIMIT 1
 $$;
 
 CREATE OR REPLACE FUNCTION control.sight()
@@ -102,10 +106,10 @@ $$;
 CREATE OR REPLACE FUNCTION control.workspace(p_province text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT 'workspace_' || replace(p_province, '-', '_') $$;
 
-CREATE OR REPLACE FUNCTION control.own_ledger() RETURNS TABLE (delegation_id bigint, role name, senders text[], until_at timestamptz)
+CREATE OR REPLACE FUNCTION control.own_ledger() RETURNS TABLE (delegation_id bigint, role name, senders text[], from_at timestamptz, until_at timestamptz)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     -- Whoever sees its own rows sees its own deliveries, and those of the provinces that went into it.
-    SELECT d.delegation_id, s.role, d.provinces, least(d.until_at, s.until_at)
+    SELECT d.delegation_id, s.role, d.provinces, CASE WHEN greatest(d.from_at, s.from_at) > d.created_at THEN greatest(d.from_at, s.from_at) END, least(d.until_at, s.until_at)
     FROM control.delegation d JOIN control.span() s ON s.id = d.grantee AND s.holder_id = d.grantee
     WHERE d.is_own AND d.revoked_at IS NULL AND (d.until_at IS NULL OR d.until_at > now()) AND (s.until_at IS NULL OR s.until_at > now())
 $$;
@@ -122,7 +126,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' A
     WHERE to_regclass(format('%I.%I', c.schema, s.dataset)) IS NOT NULL
     UNION ALL
     SELECT 'control.' || t.name, 'dlg_' || o.delegation_id, format('FOR SELECT TO %I USING (%s)', o.role,
-               control.all_of(control.clause('sender', o.senders), '(now() < ' || quote_literal(o.until_at) || '::timestamp with time zone)'))
+               control.all_of(control.clause('sender', o.senders), '(now() >= ' || quote_literal(o.from_at) || '::timestamp with time zone)',
+                   '(now() < ' || quote_literal(o.until_at) || '::timestamp with time zone)'))
     FROM control.own_ledger() o CROSS JOIN (VALUES ('delivery'), ('rejection'), ('reconciliation'), ('decision')) t (name)
     UNION ALL
     SELECT format('%I.%I', n.nspname, c.relname), 'loader', 'FOR ALL TO ndc_loader USING (true) WITH CHECK (true)'
@@ -185,7 +190,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         WHERE g.kind = 'province' AND (s.from_at IS NULL OR s.from_at <= now()) AND (s.until_at IS NULL OR s.until_at > now())
           AND (s.holder_id = g.id OR to_regnamespace(control.workspace(g.id)) IS NOT NULL)
     UNION SELECT 'schema', quote_ident(control.workspace(d.workspace_of)), NULL, s.role, 'USAGE' FROM control.delegation d JOIN control.span() s ON s.id = d.grantee
-        WHERE d.workspace_of IS NOT NULL AND d.revoked_at IS NULL AND (d.until_at IS NULL OR d.until_at > now())
+        WHERE d.workspace_of IS NOT NULL AND d.revoked_at IS NULL AND d.from_at <= now() AND (d.until_at IS NULL OR d.until_at > now())
           AND (s.from_at IS NULL OR s.from_at <= now()) AND (s.until_at IS NULL OR s.until_at > now())
 $$;
 
@@ -380,7 +385,7 @@ DECLARE
 BEGIN
     INSERT INTO control.access_change (login, actor, what, name, before, after, legal_basis)
     VALUES (session_user, nullif(current_setting('ndc.actor', true), ''), TG_TABLE_NAME || ' ' || lower(TG_OP),
-            coalesce(v_row ->> 'name', v_row ->> 'person', v_row ->> 'id'),
+            CASE TG_TABLE_NAME WHEN 'grantee' THEN v_row ->> 'id' WHEN 'membership' THEN v_row ->> 'person' ELSE v_row ->> 'name' END,
             CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END, CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END, v_row ->> 'legal_basis');
     RETURN NULL;
 END $$;
@@ -424,7 +429,7 @@ DECLARE
 BEGIN
     PERFORM pg_advisory_xact_lock(11);
     SELECT array_agg(DISTINCT control.holder(d.grantee)) INTO v_grantors FROM control.delegation d
-    WHERE d.revoked_at IS NULL AND d.may_redelegate AND d.grantee IN (SELECT control.spoken_for(session_user))
+    WHERE d.revoked_at IS NULL AND d.may_redelegate AND d.grantee = ANY (ARRAY(SELECT control.spoken_for(session_user)))
       AND (p_grantor IS NULL OR control.holder(d.grantee) = (SELECT control.holder(p_grantor)));
     IF v_grantors IS NULL THEN
         RAISE EXCEPTION 'Tài khoản % không giữ quyền nào được giao lại % · The login % holds no delegation that it may give on %', session_user,
@@ -449,7 +454,7 @@ BEGIN
         RAISE EXCEPTION 'Tập % không có cột xã · The dataset % has no commune column', v_unknown, v_unknown USING ERRCODE = 'ND006';
     END IF;
     FOR v_parent IN SELECT * FROM control.delegation d WHERE d.revoked_at IS NULL AND (d.until_at IS NULL OR d.until_at > now())
-                    AND d.grantee IN (SELECT s.id FROM control.span() s WHERE s.holder_id = v_grantors[1]) ORDER BY d.is_own DESC, d.delegation_id LOOP
+                    AND d.grantee = ANY (ARRAY(SELECT s.id FROM control.span() s WHERE s.holder_id = v_grantors[1])) ORDER BY d.is_own DESC, d.delegation_id LOOP
         v_new := v_parent;
         v_new.datasets := coalesce(p_datasets, v_parent.datasets);
         v_new.provinces := coalesce(p_provinces, v_parent.provinces);
@@ -492,7 +497,7 @@ DECLARE
 BEGIN
     PERFORM pg_advisory_xact_lock(11);
     SELECT * INTO v_found FROM control.delegation WHERE name = p_name AND revoked_at IS NULL;
-    IF v_found.delegation_id IS NULL OR NOT EXISTS (SELECT FROM control.ancestors(v_found.delegation_id) a WHERE a.grantor IN (SELECT control.spoken_for(session_user))) THEN
+    IF v_found.delegation_id IS NULL OR NOT EXISTS (SELECT FROM control.ancestors(v_found.delegation_id) a WHERE a.grantor = ANY (ARRAY(SELECT control.spoken_for(session_user)))) THEN
         RAISE EXCEPTION 'Không có phân quyền đang hiệu lực «%» mà bạn thu hồi được · There is no live delegation "%" that you may revoke', p_name, p_name USING ERRCODE = 'ND006';
     ELSIF v_found.is_declared THEN
         RAISE EXCEPTION '«%» được khai báo trong tệp %; trung tâm sửa tệp rồi apply · "%" is declared in %; the centre edits the file and applies it', p_name, v_found.source, p_name, v_found.source USING ERRCODE = 'ND001';
@@ -506,7 +511,7 @@ CREATE OR REPLACE FUNCTION control.my_delegations() RETURNS SETOF control.delega
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     -- What the caller holds, gave, or what descends from it.
     WITH RECURSIVE mine AS (
-        SELECT d.* FROM control.delegation d WHERE d.grantee IN (SELECT control.spoken_for(session_user)) OR d.grantor IN (SELECT control.spoken_for(session_user))
+        SELECT d.* FROM control.delegation d WHERE d.grantee = ANY (ARRAY(SELECT control.spoken_for(session_user))) OR d.grantor = ANY (ARRAY(SELECT control.spoken_for(session_user)))
         UNION SELECT d.* FROM mine JOIN control.delegation d ON d.parent_id = mine.delegation_id)
     SELECT * FROM mine ORDER BY delegation_id
 $$;

@@ -157,10 +157,13 @@ def _stand_ins(field: Field) -> list[Column]:
 
 
 def part_name(parts: str, province_id: str, period: Period | None = None) -> str:
-    """The name of a partition, at most 63 bytes: a longer one ends in a hash of itself. `parts` is what a table's begin with."""
+    """The name of a partition, at most 62 bytes, so that a stage's mark fits: a longer one ends in a hash of itself.
+
+    `parts` is what the names of a table's partitions begin with.
+    """
     name = f"{parts}@{province_id}" + (f"@{period}" if period else "")
-    if len(name) > 63:
-        name = f"{name[:52]}~{hashlib.sha256(name.encode()).hexdigest()[:10]}"
+    if len(name) > 62:
+        name = f"{name[:51]}~{hashlib.sha256(name.encode()).hexdigest()[:10]}"
     return name
 
 

@@ -215,13 +215,23 @@ def list_own(
 
 
 def _list(rows: Sequence[Mapping[str, Any]], timezone: str, *, as_json: bool) -> None:
+    from collections import Counter
+
+    from warehouse.access.declared import EACH_PROVINCE
     from warehouse.access.words import say_row
 
     if as_json:
         print_json(list(rows))
         return
     shown = []
+    families = Counter(row["name"].partition("/")[0] for row in rows)
     for row in rows:
+        family = row["name"].partition("/")[0]
+        if families[family] > 1:  # one entry of a file, for each province
+            row = {**row, "name": f"{family} × {families[family]}", "grantee": EACH_PROVINCE}
+            families[family] = 0
+        elif not families[family]:
+            continue
         said = say_row(row, timezone)
         state = f"ended {row['revoked_at']:%Y-%m-%d}: {row['revoked_because']}" if row["revoked_at"] else ""
         shown.append(
@@ -236,7 +246,7 @@ def _list(rows: Sequence[Mapping[str, Any]], timezone: str, *, as_json: bool) ->
         )
     columns = ("delegation", "from → to", "what · gì", "on? · giao lại", "purpose, legal basis · mục đích, căn cứ", "ended · hết")
     print_table(
-        f"{len(shown)} delegations · phân quyền",
+        f"{len(rows)} delegations · phân quyền",
         columns[: 6 if any(s[5] for s in shown) else 5],
         [s[: 6 if any(x[5] for x in shown) else 5] for s in shown],
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from etl.cli.deliveries import now_of, show_deliveries
-from etl.cli.output import Json, console, print_json, print_table, progress_bar, say
+from etl.cli.output import Json, console, print_json, print_table, progress_bar, say, shown
 from etl.cli.server import migrate_site
+from etl.cli.sights import show_sights
 from etl.settings import ROOT, read_settings
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def add_to(app: typer.Typer) -> None:
 def example_sites(environment: Mapping[str, str]) -> Iterator[tuple[str, Site, Path]]:
     """The installations of the demonstration with their example inbox: this one, and each further country of the examples.
 
-    A further country is a folder with `contracts`, `reference` and `inbox`, chosen by settings alone.
+    A further country is a folder with `contracts`, `reference`, `access` and `inbox`, chosen by settings alone.
     """
     from etl.site import Site
 
@@ -44,6 +44,7 @@ def example_sites(environment: Mapping[str, str]) -> Iterator[tuple[str, Site, P
                 "NDC_HOME": str(settings.home / folder.name),
                 "NDC_CONTRACTS": str(folder / "contracts"),
                 "NDC_REFERENCE": str(folder / "reference"),
+                "NDC_ACCESS": str(folder / "access"),
             }
             yield folder.name, Site(read_settings(own)), folder / "inbox"
 
@@ -65,6 +66,7 @@ def demo(as_json: Json = False) -> None:
     else:
         for name, site, result in shown:
             _show(name, site, result)
+        show_sights(shown[0][1])
         _say_how_to_go_on(shown[0][1])
     if any(result.trouble for _, _, result in shown):
         raise typer.Exit(3)
@@ -165,16 +167,10 @@ def _say_how_to_go_on(site: Site) -> None:
         query = (
             f"SELECT period, count(*) AS provinces, sum({measure}) AS total FROM national.{central.dataset} GROUP BY period ORDER BY period"
         )
-        out.print(f'  {_shown("ndc")} sql "{query}"', soft_wrap=True, markup=False)
+        out.print(f'  {shown("ndc")} sql "{query}"', soft_wrap=True, markup=False)
     address = url._replace(password=None).render_as_string()
     out.print(f"  PGPASSWORD=$(cat {password}) psql '{address}'", soft_wrap=True, markup=False)
     driver = url.set(drivername="postgresql+psycopg")._replace(password=None).render_as_string()
     program = f"import pandas, sqlalchemy; print(pandas.read_sql('SELECT * FROM control.province', sqlalchemy.create_engine('{driver}')))"
-    out.print(f'  PGPASSWORD=$(cat {password}) {_shown("python")} -c "{program}"', soft_wrap=True, markup=False)
-    out.print(f"  {_shown('ndc')} verify", markup=False)
-
-
-def _shown(program: str) -> str:
-    """A program of this environment as one would type it here."""
-    path = Path(sys.executable).parent / program
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    out.print(f'  PGPASSWORD=$(cat {password}) {shown("python")} -c "{program}"', soft_wrap=True, markup=False)
+    out.print(f"  {shown('ndc')} verify", markup=False)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -149,3 +150,9 @@ def progress_bar(is_shown: bool) -> Progress:
                 self._bar.stop()
 
     return Shown()
+
+
+def shown(program: str) -> str:
+    """A program of this environment as one would type it here."""
+    path = Path(sys.executable).parent / program
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -428,6 +428,6 @@ def test_declared_changes_carry_the_name_of_who_applied_them(site: Site) -> None
 
 def test_another_country_compiles_by_the_same_default_set(new_site: NewSite) -> None:
     root = Path(__file__).resolve().parents[2] / "examples" / "italy"
-    site = new_site(contracts=root / "contracts", reference=root / "reference")
+    site = new_site(contracts=root / "contracts", reference=root / "reference", access=root / "access")
     load_declaration(site.access, site.registry, site.contracts)
     assert plan_site(site).is_empty

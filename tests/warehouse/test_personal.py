@@ -23,6 +23,7 @@ from expectations.odcs import load_contracts
 from tests.conftest import NOW
 from tests.etl.conftest import CONTRACTS, lines, put, run_all
 from tests.etl.snapshots import query
+from tests.warehouse.access_site import new_person, rows_as, write_access
 from tests.warehouse.test_tables import DOCTOR, OPEN_DOCTOR
 from warehouse.figures import national_figures
 from warehouse.migrate import make_plan, migrate
@@ -154,6 +155,22 @@ def test_totals_of_a_restricted_field_are_reconciled_across_datasets(new_site: C
     assert run_all(site).trouble == []
     rows = query(site, "SELECT declared, computed, ties FROM control.reconciliation WHERE target = 'clinic'")
     assert rows == [{"declared": 5.0, "computed": 5.0, "ties": True}] * 3
+
+
+def test_a_province_sees_its_own_rows_in_clear_and_its_neighbours_without(new_site: Callable[..., Site], tmp_path: Path) -> None:
+    """What no grant of columns on one table can say."""
+    neighbour = (
+        "  - {id: neighbour, grantee: ha-noi, provinces: [lao-cai], datasets: [clinic, permit], columns: {in_clear: none}, from: 2024-08-08,"
+        " purpose: p, legal_basis: l}\n"
+    )
+    site = filled(new_site(contracts=CONTRACTS, access=write_access(tmp_path / "access", neighbour)))
+    person = new_person(site, "ha-noi")
+    for dataset in ("clinic", "permit"):
+        main = rows_as(person, f"SELECT province_id, doctor_masked FROM national.{dataset} ORDER BY 1, 2")
+        assert main == [(province, f"*** {i}") for province in ("ha-noi", "lao-cai") for i in range(3)]
+        assert rows_as(person, f"SELECT DISTINCT province_id FROM personal.{dataset}") == [("ha-noi",)]
+        whole = rows_as(person, f"SELECT province_id, visits, doctor FROM national.{dataset}_in_clear ORDER BY 3")
+        assert whole == [("ha-noi", 5, f"Bác sĩ {i}") for i in range(3)]
 
 
 # ---------------------------------------------------------------- both or none
@@ -295,7 +312,9 @@ def test_a_commune_field_is_repeated_for_the_rows_that_are_there(
 
 def test_the_loader_may_not_change_what_a_migration_filled(site: Site, variant: Callable[..., Path]) -> None:
     filled(site)
-    assert "clinic: doctor_masked: compute it for the rows that are there" in bring_up(later(site, variant(("clinic", "keepLast: 2", "keepFirst: 1"))))
+    assert "clinic: doctor_masked: compute it for the rows that are there" in bring_up(
+        later(site, variant(("clinic", "keepLast: 2", "keepFirst: 1")))
+    )
     assert query(site, "SELECT DISTINCT doctor_masked FROM national.clinic") == [{"doctor_masked": "B***"}]
     with pytest.raises(Exception, match="permission denied"), site.warehouse.transaction() as connection:
         connection.execute(text("UPDATE national.clinic SET doctor_masked = 'x'"))

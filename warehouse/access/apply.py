@@ -250,9 +250,12 @@ def _candidates(connection: Connection, row: dict[str, Any]) -> list[dict[str, A
         "FROM jsonb_populate_record(NULL::control.delegation, CAST(:row AS jsonb)) c CROSS JOIN control.delegation d "
         "WHERE d.revoked_at IS NULL AND (d.until_at IS NULL OR d.until_at > now()) "
         "AND d.grantee = ANY (ARRAY(SELECT s.id FROM control.span() s WHERE s.holder_id = (SELECT control.holder(:grantor)))) "
-        "ORDER BY d.is_own DESC, d.delegation_id"
+        "ORDER BY d.grantee = c.grantor DESC, d.is_own DESC, d.delegation_id"
     )
-    return [dict(found) for found in connection.execute(text(query), {"row": json.dumps(row, default=str), "grantor": row["grantor"]}).mappings()]
+    return [
+        dict(found)
+        for found in connection.execute(text(query), {"row": json.dumps(row, default=str), "grantor": row["grantor"]}).mappings()
+    ]
 
 
 def _children(connection: Connection, parents: Sequence[int]) -> list[dict[str, Any]]:

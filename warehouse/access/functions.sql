@@ -454,7 +454,7 @@ BEGIN
         RAISE EXCEPTION 'Tập % không có cột xã · The dataset % has no commune column', v_unknown, v_unknown USING ERRCODE = 'ND006';
     END IF;
     FOR v_parent IN SELECT * FROM control.delegation d WHERE d.revoked_at IS NULL AND (d.until_at IS NULL OR d.until_at > now())
-                    AND d.grantee = ANY (ARRAY(SELECT s.id FROM control.span() s WHERE s.holder_id = v_grantors[1])) ORDER BY d.is_own DESC, d.delegation_id LOOP
+                    AND d.grantee = ANY (ARRAY(SELECT s.id FROM control.span() s WHERE s.holder_id = v_grantors[1])) ORDER BY d.grantee = v_grantors[1] DESC, d.is_own DESC, d.delegation_id LOOP
         v_new := v_parent;
         v_new.datasets := coalesce(p_datasets, v_parent.datasets);
         v_new.provinces := coalesce(p_provinces, v_parent.provinces);

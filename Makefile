@@ -22,8 +22,12 @@ format: .venv/ready ## bring the code into its form
 	$(BIN)/ruff check --fix-only -q .
 	$(BIN)/ruff format .
 
-bench: .venv/ready ## measure against \copy and the usual script; ratios in one run (minutes)
+bench: .venv/ready ## measure loads against \copy and the usual script, and queries through policies against none (minutes)
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.access
+
+prove-nightly: .venv/ready ## 500 drawn sets of delegations against the oracle, on a real database (long)
+	NDC_TEST_SETS=500 $(BIN)/python -m pytest tests/warehouse/access
 
 lock: .venv/ready ## compile constraints.txt anew
 	$(BIN)/uv pip compile setup.cfg --all-extras --universal --python-version 3.11 --no-header --no-annotate -q -o constraints.txt
@@ -37,5 +41,5 @@ clean: ## remove the environment; data under .ndc stay
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-.PHONY: help demo test check format bench lock clean
+.PHONY: help demo test check format bench prove-nightly lock clean
 .DEFAULT_GOAL := help

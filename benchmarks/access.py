@@ -161,7 +161,9 @@ def _change_one(site: Site, centre: str) -> tuple[float, float, float]:
         with psycopg.connect(centre, autocommit=True) as connection:
             while not stop.is_set():
                 started = time.perf_counter()
-                connection.execute("SELECT sum(visits) FROM national.visits WHERE province_id = 'ha-noi' AND period = '2026-01-01'").fetchone()
+                connection.execute(
+                    "SELECT sum(visits) FROM national.visits WHERE province_id = 'ha-noi' AND period = '2026-01-01'"
+                ).fetchone()
                 waits.append((started, time.perf_counter() - started))
 
     readers = [threading.Thread(target=read) for _ in range(2)]
@@ -179,11 +181,16 @@ def _change_one(site: Site, centre: str) -> tuple[float, float, float]:
 
 def _show(rows: int, few: Mapping[str, float], many: Mapping[str, float]) -> None:
     table = [
-        (who, f"{few[who]:.2f}", f"{many[who]:.2f}", round(few[f"{who} ms"], 1), round(many[f"{who} ms"], 1)) for who in ("province", "nation")
+        (who, f"{few[who]:.2f}", f"{many[who]:.2f}", round(few[f"{who} ms"], 1), round(many[f"{who} ms"], 1))
+        for who in ("province", "nation")
     ]
     columns = ("query of", "by default", f"with {DELEGATIONS:,} delegations", "ms by default", f"ms with {DELEGATIONS:,}")
-    print_table(f"{rows:,} lines, 34 provinces, {MONTHS} months: time through the policies, without any = 1", columns, table, right=columns[1:])
-    print(f"first query of a session: {few['first'] * 1000:.0f} ms by default, {many['first'] * 1000:.0f} ms with {DELEGATIONS:,} delegations")
+    print_table(
+        f"{rows:,} lines, 34 provinces, {MONTHS} months: time through the policies, without any = 1", columns, table, right=columns[1:]
+    )
+    print(
+        f"first query of a session: {few['first'] * 1000:.0f} ms by default, {many['first'] * 1000:.0f} ms with {DELEGATIONS:,} delegations"
+    )
 
 
 if __name__ == "__main__":

@@ -68,12 +68,20 @@ def query_rows(url: URL, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         raise _refusal(url, error) from error
 
 
+def login_refused(url: URL, error: Error) -> SetupFault | None:
+    """What to say when the server did not let a login in; None when something else is the matter."""
+    said = str(error).strip()
+    if error.sqlstate is not None or not _AT_THE_DOOR.search(said):
+        return None
+    return SetupFault(_LOGIN.fill(login=url.username, said=said.splitlines()[0].rpartition("FATAL:")[2].strip()), rule="login")
+
+
 def _refusal(url: URL, error: Error) -> Exception:
     import psycopg
 
     state, said = error.sqlstate, (error.diag.message_primary or str(error)).strip()
-    if state is None and _AT_THE_DOOR.search(said):
-        return SetupFault(_LOGIN.fill(login=url.username, said=said.splitlines()[0].rpartition("FATAL:")[2].strip()), rule="login")
+    if refused := login_refused(url, error):
+        return refused
     if state == "57014":
         return SetupFault(_TOO_LONG, rule="query")
     if state == "42601" and "multiple commands" in said:

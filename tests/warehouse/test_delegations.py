@@ -281,6 +281,11 @@ def test_what_a_login_may_not_give_is_refused_with_the_reason(site: Site, wanted
     assert part in caught.value.message.en
 
 
+def test_a_wrong_password_is_said_as_one(site: Site) -> None:
+    with pytest.raises(SetupFault, match="refused the login"):
+        delegate.own_delegations(new_person(site, "gia-lai-2025").set(password="wrong"))
+
+
 def test_nobody_gives_on_what_is_not_theirs_to_give(site: Site) -> None:
     for grantee in ("centre", "health-north", "auditor"):
         with pytest.raises(SetupFault, match="holds no delegation"):

@@ -16,6 +16,7 @@ from expectations.faults import Message, SetupFault
 from warehouse.access.apply import busy, refusal
 from warehouse.access.grantees import ends, starts
 from warehouse.engine import unreachable
+from warehouse.query import login_refused
 
 if TYPE_CHECKING:
     import psycopg
@@ -113,7 +114,7 @@ def _session(url: URL) -> Iterator[psycopg.Connection]:
     except psycopg.OperationalError as error:
         if error.sqlstate == "55P03":
             raise busy() from error
-        raise unreachable(url, error) from error
+        raise (login_refused(url, error) or unreachable(url, error)) from error
     except psycopg.Error as error:
         message = refusal(error)
         if message is None and error.sqlstate in ("42501", "42883", "3F000"):

@@ -13,7 +13,7 @@ import sys
 
 import typer
 
-from etl.cli import access, contracts, delegations, deliveries, demonstration, people, provinces, pseudonyms, sample, server
+from etl.cli import access, contracts, delegations, deliveries, demonstration, people, proof, provinces, pseudonyms, sample, server
 from etl.cli.output import say_fault
 from expectations.faults import Fault, MachineFault, SetupFault
 
@@ -32,6 +32,7 @@ app.add_typer(provinces.app, name="provinces")
 app.add_typer(server.app, name="warehouse")
 app.add_typer(delegations.declared, name="delegations")
 app.add_typer(delegations.own, name="delegate")
+proof.add_to(access.app)
 app.add_typer(access.app, name="access")
 app.add_typer(people.app, name="people")
 app.add_typer(pseudonyms.app, name="pseudonyms")

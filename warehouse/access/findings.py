@@ -46,11 +46,12 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """Everything that was examined at one moment, for an auditor to keep."""
+    """Everything that was examined at one moment, for an auditor to keep. Without `is_live` no role's sight was."""
 
     at: datetime
     database: str
     server: str
+    is_live: bool
     roles: tuple[str, ...]
     unbound: tuple[str, ...]
     """Roles that no policy binds: superusers and those with BYPASSRLS. What they do is in the server's log, not here."""

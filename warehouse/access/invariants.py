@@ -127,13 +127,15 @@ INVARIANTS = (
         "attribute",
         "leak",
         Message(
-            "Không người hay nhóm nào là superuser, BYPASSRLS, CREATEROLE, CREATEDB hay REPLICATION",
-            "No person or group is superuser, BYPASSRLS, CREATEROLE, CREATEDB or REPLICATION",
+            "Không người hay nhóm nào là superuser, BYPASSRLS, CREATEROLE, CREATEDB hay REPLICATION; không nhóm nào đăng nhập được",
+            "No person or group is superuser, BYPASSRLS, CREATEROLE, CREATEDB or REPLICATION; no group logs in",
         ),
         Message("{role} có thuộc tính {detail}.", "{role} has the attribute {detail}."),
         f"WITH {_OURS} SELECT 'role', o.rolname, concat_ws(', ', CASE WHEN r.rolsuper THEN 'SUPERUSER' END, CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' END, "
-        "CASE WHEN r.rolcreaterole THEN 'CREATEROLE' END, CASE WHEN r.rolcreatedb THEN 'CREATEDB' END, CASE WHEN r.rolreplication THEN 'REPLICATION' END) "
-        "FROM ours o JOIN pg_roles r ON r.oid = o.oid WHERE r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication",
+        "CASE WHEN r.rolcreaterole THEN 'CREATEROLE' END, CASE WHEN r.rolcreatedb THEN 'CREATEDB' END, CASE WHEN r.rolreplication THEN 'REPLICATION' END, "
+        "CASE WHEN r.rolcanlogin AND g.is_group THEN 'LOGIN' END) FROM ours o JOIN pg_roles r ON r.oid = o.oid CROSS JOIN LATERAL (SELECT o.rolname = ANY (:groups) "
+        "OR EXISTS (SELECT FROM control.grantee WHERE role = o.rolname AND kind <> 'person') AS is_group) g "
+        "WHERE r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication OR r.rolcanlogin AND g.is_group",
     ),
     Invariant(
         "belongings",
@@ -231,7 +233,7 @@ _RECORDED = """recorded AS (
     SELECT p.role::text AS login, g.role::text AS role FROM control.membership m JOIN control.grantee p ON p.id = m.person JOIN control.grantee g ON g.id = m.grantee
     WHERE (m.until IS NULL OR m.until > now()) AND p.ended_at IS NULL AND (p.valid_until IS NULL OR p.valid_until > now())
     UNION SELECT role::text, 'ndc_people' FROM control.grantee WHERE kind = 'person' AND ended_at IS NULL AND (valid_until IS NULL OR valid_until > now())
-    UNION SELECT :analyst, role::text FROM control.grantee WHERE id = :centre AND EXISTS (SELECT FROM pg_roles WHERE rolname = :analyst)
+    UNION SELECT CAST(:analyst AS text), role::text FROM control.grantee WHERE id = :centre AND EXISTS (SELECT FROM pg_roles WHERE rolname = CAST(:analyst AS text))
 )"""
 
 

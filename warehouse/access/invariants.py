@@ -258,8 +258,8 @@ def find_broken(connection: Connection, pipeline: tuple[str, ...]) -> Iterator[F
         query = invariant.sql.replace("{recorded}", _RECORDED).replace("{inherits}", inherits)
         needed = {name: value for name, value in values.items() if f":{name}" in query}
         for thing, role, detail in connection.execute(text(query), needed):
-            message = invariant.told.fill(object=thing, role=role, detail=detail)
-            yield Finding(invariant.kind, invariant.rule, thing, role, message)
+            thing = thing.replace('"', "")
+            yield Finding(invariant.kind, invariant.rule, thing, role, invariant.told.fill(object=thing, role=role, detail=detail))
     yield from _drift(connection)
 
 
@@ -276,6 +276,7 @@ def _drift(connection: Connection) -> Iterator[Finding]:
 
     query = "SELECT object, role, statement FROM control.access_drift() WHERE what <> 'row security'"
     for thing, role, statement in connection.execute(text(query)):
+        thing = thing.replace('"', "")
         said = Message(
             f"{thing}: quyền thực tế khác với phân quyền; sẽ sửa bằng: {statement}",
             f"{thing}: what is live differs from what the delegations ask for; mended by: {statement}",

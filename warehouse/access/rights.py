@@ -66,7 +66,8 @@ def read_rights(connection: Connection, roles: Sequence[str], oracle: Oracle, at
     beyond: list[Finding] = []
 
     def found() -> Iterator[Finding]:
-        for role, thing, what in connection.execute(text(_WRITE), values):
+        for role, relation, what in connection.execute(text(_WRITE), values):
+            thing = relation.replace('"', "")
             yield Finding("leak", "writes", thing, role, _WRITES.fill(role=role, thing=thing, what=what))
         for (role,) in connection.execute(text(_PARTS), values):
             yield Finding("leak", "parts", "parts", role, _ENTERS_PARTS.fill(role=role))

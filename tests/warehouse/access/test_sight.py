@@ -156,7 +156,8 @@ CHAIN = Case(  # what hangs on a delegation that is taken back goes with it
 def world(standing_world: World) -> Iterator[World]:
     for login in PEOPLE:
         standing_world.add_person(login=login, valid_days=90 if login == "dan" else None)
-    return standing_world
+    yield standing_world
+    standing_world.remove_people()
 
 
 @pytest.mark.parametrize("share", range(SHARES))

@@ -94,10 +94,7 @@ class World:
         return cls(site)
 
     def close(self) -> None:
-        for session in self.sessions.values():
-            session.close()
-        for login in self.sessions:
-            self.run(f"DROP OWNED BY {login}; DROP ROLE {login}")
+        self.remove_people()
         self.admin.close()
         self.site.warehouse.dispose()
 
@@ -114,6 +111,18 @@ class World:
         self.belong(login, groups)
         self.sessions[login] = self._connect(self.site.warehouse.url.set(username=login, password="secret"))
         return login
+
+    def remove_people(self) -> None:
+        """Roles are the server's: those of one test are not there in the next."""
+        for login, session in self.sessions.items():
+            session.close()
+            self.run("DELETE FROM control.membership WHERE person = %s", login)
+            self.run("SET session_replication_role = replica")
+            self.run("DELETE FROM control.delegation WHERE grantee = %s", login)
+            self.run("DELETE FROM control.grantee WHERE id = %s", login)
+            self.run("SET session_replication_role = origin")
+            self.run(f"DROP OWNED BY {login}; DROP ROLE {login}")
+        self.sessions.clear()
 
     def belong(self, login: str, groups: Iterable[str]) -> None:
         """Make a person a member of just these groups."""

@@ -219,3 +219,15 @@ def test_servers_with_holes_in_row_security_are_refused(number: int, is_safe: bo
     else:
         with pytest.raises(SetupFault, match=r"15\.14, 16\.10, 17\.6"):
             check_version_number(number)
+
+
+def test_every_table_and_column_is_commented_in_both_languages(site: Site) -> None:
+    with site.warehouse.transaction("ndc_owner") as connection:
+        bare = connection.execute(
+            text(
+                "SELECT c.oid::regclass::text || coalesce('.' || a.attname, '') FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 "
+                "AND NOT a.attisdropped WHERE c.relnamespace::regnamespace::text IN ('national', 'personal', 'control') AND c.relkind IN ('r', 'p', 'v') "
+                "AND c.relname <> 'migration' AND (coalesce(col_description(c.oid, a.attnum), '') !~ ' · ' OR coalesce(obj_description(c.oid, 'pg_class'), '') !~ ' · ')"
+            )
+        ).scalars()
+        assert list(bare) == []

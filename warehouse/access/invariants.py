@@ -52,8 +52,8 @@ INVARIANTS = (
         "leak",
         Message("Mọi bảng và phân vùng đều bật và buộc bảo mật theo dòng", "Row security is enabled and forced on every table and partition"),
         Message("{object} chưa bật hoặc chưa buộc bảo mật theo dòng.", "Row security is not enabled and forced on {object}."),
-        "SELECT c.oid::regclass::text, NULL, NULL FROM pg_class c WHERE c.relnamespace::regnamespace::text IN "
-        "('national', 'personal', 'parts', 'control', 'mart') AND c.relkind IN ('r', 'p') AND NOT (c.relrowsecurity AND c.relforcerowsecurity)",
+        "SELECT c.oid::regclass::text, NULL, NULL FROM pg_class c WHERE c.relnamespace IN "
+        "(SELECT oid FROM pg_namespace WHERE nspname IN ('national', 'personal', 'parts', 'control', 'mart')) AND c.relkind IN ('r', 'p') AND NOT (c.relrowsecurity AND c.relforcerowsecurity)",
     ),
     Invariant(
         "owner",
@@ -64,7 +64,7 @@ INVARIANTS = (
         "SELECT 'pg_class'::regclass AS classid, oid AS objid, relnamespace AS schema, pg_get_userbyid(relowner) AS role FROM pg_class WHERE relkind NOT IN ('i', 'I') "
         "UNION ALL SELECT 'pg_proc'::regclass, oid, pronamespace, pg_get_userbyid(proowner) FROM pg_proc "
         "UNION ALL SELECT 'pg_namespace'::regclass, oid, oid, pg_get_userbyid(nspowner) FROM pg_namespace) o "
-        "WHERE o.schema::regnamespace::text = ANY (:schemas) AND o.role <> 'ndc_owner'",
+        "WHERE o.schema IN (SELECT oid FROM pg_namespace WHERE nspname = ANY (:schemas)) AND o.role <> 'ndc_owner'",
     ),
     Invariant(
         "parts-closed",
@@ -84,17 +84,17 @@ INVARIANTS = (
         Message("PUBLIC có {detail} trên {object}.", "PUBLIC has {detail} on {object}."),
         "SELECT object, NULL, string_agg(DISTINCT what, ', ') FROM ("
         "SELECT p.polrelid::regclass::text AS object, 'policy ' || p.polname AS what FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid "
-        "WHERE 0 = ANY (p.polroles) AND c.relnamespace::regnamespace::text = ANY (:schemas) "
+        "WHERE 0 = ANY (p.polroles) AND c.relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname = ANY (:schemas)) "
         "UNION ALL SELECT 'database ' || datname, x.privilege_type FROM pg_database CROSS JOIN LATERAL aclexplode(coalesce(datacl, acldefault('d', datdba))) x "
         "WHERE datname = current_database() AND x.grantee = 0 "
         "UNION ALL SELECT 'schema ' || nspname, x.privilege_type FROM pg_namespace CROSS JOIN LATERAL aclexplode(nspacl) x "
         "WHERE x.grantee = 0 AND (nspname = ANY (:schemas) OR nspname LIKE 'workspace\\_%' OR nspname = 'public' AND x.privilege_type = 'CREATE') "
         "UNION ALL SELECT c.oid::regclass::text, x.privilege_type FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) x "
-        "WHERE x.grantee = 0 AND c.relnamespace::regnamespace::text = ANY (:schemas) "
+        "WHERE x.grantee = 0 AND c.relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname = ANY (:schemas)) "
         "UNION ALL SELECT c.oid::regclass::text, x.privilege_type || ' (' || t.attname || ')' FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid "
-        "CROSS JOIN LATERAL aclexplode(t.attacl) x WHERE x.grantee = 0 AND c.relnamespace::regnamespace::text = ANY (:schemas) "
+        "CROSS JOIN LATERAL aclexplode(t.attacl) x WHERE x.grantee = 0 AND c.relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname = ANY (:schemas)) "
         "UNION ALL SELECT p.oid::regprocedure::text, x.privilege_type FROM pg_proc p CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) x "
-        "WHERE x.grantee = 0 AND p.pronamespace::regnamespace::text = ANY (:schemas)) f GROUP BY object",
+        "WHERE x.grantee = 0 AND p.pronamespace IN (SELECT oid FROM pg_namespace WHERE nspname = ANY (:schemas))) f GROUP BY object",
     ),
     Invariant(
         "view",
@@ -109,7 +109,7 @@ INVARIANTS = (
         "AND NOT (c.relkind = 'v' AND coalesce((SELECT option_value::boolean FROM pg_options_to_table(c.reloptions) WHERE option_name = 'security_invoker'), false)) "
         f"AND (n.nspname = ANY (:schemas) OR {_MIGHTY} AND EXISTS (SELECT FROM pg_rewrite w JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid "
         "JOIN pg_class t ON d.refclassid = 'pg_class'::regclass AND t.oid = d.refobjid WHERE w.ev_class = c.oid AND t.oid <> c.oid "
-        "AND t.relnamespace::regnamespace::text = ANY (:schemas)))",
+        "AND t.relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname = ANY (:schemas))))",
     ),
     Invariant(
         "function",
@@ -187,7 +187,7 @@ INVARIANTS = (
         "SELECT c.oid::regclass::text AS object, c.relnamespace AS schema, c.relowner AS owner, x.* FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) x "
         "UNION ALL SELECT c.oid::regclass::text, c.relnamespace, c.relowner, x.* FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid CROSS JOIN LATERAL aclexplode(t.attacl) x "
         "UNION ALL SELECT 'schema ' || nspname, oid, nspowner, x.* FROM pg_namespace CROSS JOIN LATERAL aclexplode(nspacl) x) a "
-        "WHERE a.is_grantable AND a.grantee NOT IN (0, a.owner) AND (a.schema::regnamespace::text = ANY (:schemas) OR a.object LIKE 'schema workspace\\_%')",
+        "WHERE a.is_grantable AND a.grantee NOT IN (0, a.owner) AND (a.schema IN (SELECT oid FROM pg_namespace WHERE nspname = ANY (:schemas)) OR a.object LIKE 'schema workspace\\_%')",
     ),
     Invariant(
         "default-privileges",

@@ -17,7 +17,7 @@ import psycopg
 from etl.settings import read_settings
 from etl.site import Site
 from expectations.contract import UNASSIGNED
-from tests.conftest import PSEUDONYM_KEY, site_on
+from tests.conftest import NOW, PSEUDONYM_KEY, site_on
 from warehouse.access.load import group_grantees
 from warehouse.access.oracle import Oracle, Row, read_oracle
 from warehouse.embedded import Server
@@ -76,20 +76,18 @@ class World:
         self._fill()
 
     @classmethod
-    def made_on(cls, server: Server, database: str, folder: Path) -> World:
+    def made_on(cls, server: Server, database: str, folder: Path, delegations: str = "") -> World:
         with psycopg.connect(_plain(server.superuser_url("postgres")), autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)".encode())
             connection.execute(f"CREATE DATABASE {database}".encode())
         settings = replace(
             read_settings({"NDC_HOME": str(folder / "home"), "NDC_PSEUDONYM_KEY": PSEUDONYM_KEY}),
             contracts=HERE / "contracts",
             reference=HERE / "reference",
-            access=declare(folder / "access", ""),
+            access=declare(folder / "access", delegations),
         )
         site = site_on(server, database, settings)
-        site.logins.prepare(group_grantees(site.access, site.registry))
-        for role in ("ndc_province_east", "ndc_province_west"):
-            with psycopg.connect(_plain(server.superuser_url("postgres")), autocommit=True) as connection:
-                connection.execute(f"DO $$ BEGIN CREATE ROLE {role}; EXCEPTION WHEN duplicate_object THEN NULL; END $$".encode())
+        site.logins.prepare(group_grantees(site.access, site.registry), NOW.date())
         migrate(site.warehouse, site.contracts, site.registry, site.access)
         return cls(site)
 

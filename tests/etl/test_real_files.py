@@ -142,7 +142,7 @@ def test_every_year_of_the_index_has_all_provinces_and_nothing_that_is_summed(of
 
 
 def test_the_provinces_of_another_country_add_up_to_its_regions_and_its_nation_on_every_day(new_site: Callable[..., Site]) -> None:
-    site = new_site(contracts=ITALY / "contracts", reference=ITALY / "reference")
+    site = new_site(contracts=ITALY / "contracts", reference=ITALY / "reference", access=ITALY / "access")
     shutil.copytree(ITALY / "inbox" / "protezione-civile", site.settings.inbox / "protezione-civile")
     result = run_all(site)
     assert (len(result.done), result.trouble, {one.state for one in result.done}) == (93, [], {"stored"})

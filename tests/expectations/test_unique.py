@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from expectations.unique import SeenKeys, checksum, hash_rows
@@ -60,6 +60,7 @@ def test_repeated_keys_are_those_that_a_set_finds(batches: list[list[Row]], chos
 
 
 @settings(max_examples=50, deadline=None)
+@example([["b", "a\x00"]])
 @given(st.lists(st.lists(TEXTS, max_size=40), max_size=12))
 def test_texts_of_any_length_are_told_apart_over_any_number_of_batches(batches: list[list[str]]) -> None:
     keys, seen = SeenKeys(), set[str]()

@@ -121,7 +121,7 @@ INVARIANTS = (
         Message("{object} chạy bằng quyền của {role}.", "{object} runs with the rights of {role}."),
         "SELECT p.oid::regprocedure::text, r.rolname, NULL FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner JOIN pg_namespace n ON n.oid = p.pronamespace "
         f"WHERE p.prosecdef AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND (n.nspname = ANY (:schemas) OR {_MIGHTY}) AND NOT ("
-        "n.nspname = 'control' AND p.proname = ANY (:callable) AND r.rolname = 'ndc_owner' AND 'search_path=pg_catalog, pg_temp' = ANY (p.proconfig))",
+        "n.nspname = 'control' AND p.proname = ANY (:callable) AND r.rolname = 'ndc_owner' AND coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false))",
     ),
     Invariant(
         "attribute",
@@ -144,9 +144,7 @@ INVARIANTS = (
         Message("{role} sở hữu {object} ngoài vùng làm việc.", "{role} owns {object} outside of a workspace."),
         f"WITH {_OURS} SELECT pg_describe_object(d.classid, d.objid, 0), o.rolname, NULL FROM pg_shdepend d JOIN ours o ON o.oid = d.refobjid "
         "WHERE d.refclassid = 'pg_authid'::regclass AND d.deptype = 'o' AND d.dbid IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())) "
-        "AND d.classid <> 'pg_default_acl'::regclass AND coalesce((SELECT n.nspname NOT LIKE 'workspace\\_%' FROM pg_namespace n WHERE n.oid = CASE d.classid "
-        "WHEN 'pg_class'::regclass THEN (SELECT relnamespace FROM pg_class WHERE oid = d.objid) WHEN 'pg_proc'::regclass THEN (SELECT pronamespace FROM pg_proc WHERE oid = d.objid) "
-        "WHEN 'pg_type'::regclass THEN (SELECT typnamespace FROM pg_type WHERE oid = d.objid) END), true)",
+        "AND d.classid <> 'pg_default_acl'::regclass AND coalesce((pg_identify_object(d.classid, d.objid, 0)).schema NOT LIKE 'workspace\\_%', true)",
     ),
     Invariant(
         "pipeline",

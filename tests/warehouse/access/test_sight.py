@@ -146,7 +146,41 @@ CHAIN = Case(  # what hangs on a delegation that is taken back goes with it
     steps=[
         Step("ann", wide("clinic", may_redelegate=True, in_clear=("visit.phone",)), workspace=True, takes_back=True),
         Step("bob", wide("cam", communes=("K1",), in_clear=("visit.phone",)), workspace=True, takes_back=False),
-        Step("ann", wide("dan", periods_from=PERIODS[1], begins=50), workspace=False, takes_back=False),
+        Step("ann", wide("dan", periods_from=PERIODS[1], begins=50), workspace=True, takes_back=False),
+    ],
+    day=80,
+)
+
+
+_HELD = wide(
+    "institute",
+    datasets=("visit",),
+    provinces=("north",),
+    communes=("K1",),
+    periods_from=PERIODS[1],
+    periods_until=PERIODS[1],
+    in_clear=("visit.phone",),
+    begins=-1,
+    ends=60,
+    may_redelegate=True,
+)
+WIDER = Case(  # what fits is given on, and each part of it that reaches further is refused
+    members={"ann": frozenset(["institute"]), "bob": frozenset(), "cam": frozenset(), "dan": frozenset()},
+    owners=frozenset(PROVINCES),
+    own_in_clear=("visit.phone",),
+    declared=[_HELD],
+    revoked=frozenset(),
+    steps=[
+        Step("ann", replace(wide("bob"), **part), workspace=False, takes_back=False)
+        for part in (
+            {"in_clear": ("visit.phone",)},
+            {"datasets": ("card", "visit")},
+            {"provinces": ("north", "south")},
+            {"communes": ("K1", "K2")},
+            {"in_clear": None},
+            {"begins": -300},
+            {"ends": 100},
+        )
     ],
     day=80,
 )
@@ -172,6 +206,7 @@ def test_each_login_sees_what_the_oracle_allows(world: World, share: int) -> Non
     )
     @given(cases())
     @example(CHAIN)
+    @example(WIDER)
     def hold(case: Case) -> None:
         if enter(world, case):
             take_steps(world, case)

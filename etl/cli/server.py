@@ -175,4 +175,6 @@ def destroy(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fa
     if not yes and not typer.confirm("Delete it? · Xoá?"):
         raise typer.Exit(1)
     server.destroy()
-    shutil.rmtree(open_site().settings.home / "secrets", ignore_errors=True)
+    for file in (open_site().settings.home / "secrets").glob("*"):
+        if not file.name.startswith("pseudonym_key"):  # or the warehouse made anew would have other pseudonyms, and nothing to tell
+            file.unlink()

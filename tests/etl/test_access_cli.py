@@ -109,3 +109,14 @@ def test_a_person_is_listed_and_disabled(home: Home) -> None:
     assert home.run("people", "disable", "tam", "--reason", "left").returncode == 0
     refused = home.run("sql", "--login", "tam", COUNT, PGPASSWORD=password)
     assert refused.returncode == 3 and "not permitted to log in" in refused.stderr
+
+
+def test_a_warehouse_made_anew_keeps_the_key_of_the_pseudonyms(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    assert home.run("migrate").returncode == 0
+    home.put("ha-noi/clinic/clinic_2025-07.csv", lines(3))
+    home.run("run")
+    key = (home.folder / "secrets" / "pseudonym_key").read_text()
+    assert home.run("warehouse", "destroy", "--yes").returncode == 0
+    assert [f.name for f in (home.folder / "secrets").iterdir()] == ["pseudonym_key"]
+    assert (home.folder / "secrets" / "pseudonym_key").read_text() == key

@@ -429,7 +429,7 @@ DECLARE
 BEGIN
     PERFORM pg_advisory_xact_lock(11);
     SELECT array_agg(DISTINCT control.holder(d.grantee)) INTO v_grantors FROM control.delegation d
-    WHERE d.revoked_at IS NULL AND d.may_redelegate AND d.grantee = ANY (ARRAY(SELECT control.spoken_for(session_user)))
+    WHERE d.revoked_at IS NULL AND (d.until_at IS NULL OR d.until_at > now()) AND d.may_redelegate AND d.grantee = ANY (ARRAY(SELECT control.spoken_for(session_user)))
       AND (p_grantor IS NULL OR control.holder(d.grantee) = (SELECT control.holder(p_grantor)));
     IF v_grantors IS NULL THEN
         RAISE EXCEPTION 'Tài khoản % không giữ quyền nào được giao lại % · The login % holds no delegation that it may give on %', session_user,

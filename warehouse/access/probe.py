@@ -107,55 +107,57 @@ class Probe:
     seen: list[Seen] = field(default_factory=list)
 
     def examine(self, roles: Iterable[Role]) -> None:
-        """The loader and the owner, then each of `roles`."""
-        with self._as("ndc_loader", COUNT_TIMEOUT_S):
-            for held in self.holdings:
-                self._loaded(held)
-            _ = self._samples
-        with self._as("ndc_owner"):
-            for table in (table for held in self.holdings for table in held.tables):
-                with self._in_time("ndc_owner", table):
+        """The loader and the owner, then each of `roles`. Each question is a transaction of its own, so that locks do not add up."""
+        for held in self.holdings:
+            self._loaded(held)
+            for table in held.tables:
+                with self._as("ndc_owner", table):
                     if self._one(f"SELECT EXISTS (SELECT FROM {table})"):
                         self._say("leak", "owner-blind", "ndc_owner", table, _OWNER)
         for role in roles:
-            with self._as(role.name) as is_possible:
-                if is_possible:
-                    self._role(role)
-                else:
-                    self._say("unproven", "rows", role.name, "role", _NOT_SET)
+            if self._is_possible(role.name):
+                self._role(role)
+            else:
+                self._say("unproven", "rows", role.name, "role", _NOT_SET)
 
     # ------------------------------------------------------------ the loader
 
     @cached_property
     def holdings(self) -> tuple[Holding, ...]:
-        """The datasets that have tables; read as the loader, who sees every row."""
+        """The datasets that have tables, and of which provinces the loader, who sees every row, finds some."""
         found = []
         for known in self.oracle.datasets.values():
-            tables = tuple(t for t in (_in(known.dataset, "national"), _in(known.dataset, "personal")) if self._exists(t))
+            provinces: list[str] = []
+            tables: tuple[str, ...] = ()
+            with self._as("ndc_loader", known.dataset):
+                tables = tuple(t for t in (_in(known.dataset, "national"), _in(known.dataset, "personal")) if self._exists(t))
+                provinces = self._provinces(tables[0]) if tables else []
             if tables:
-                found.append(Holding(known.dataset, known.restricted, known.commune_field, frozenset(self._provinces(tables[0])), tables))
+                found.append(Holding(known.dataset, known.restricted, known.commune_field, frozenset(provinces), tables))
         return tuple(found)
 
     @cached_property
     def _samples(self) -> Mapping[str, tuple[list[str], list[int]]]:
         """Of each part of the ledger, the senders that have lines there, and a delivery of each."""
-        found = {table: self._all(f"SELECT sender, max(delivery_id) FROM control.{table} GROUP BY sender") for table in LEDGER}
-        return {table: ([row[0] for row in rows], [row[1] for row in rows]) for table, rows in found.items()}
+        found: dict[str, tuple[list[str], list[int]]] = {}
+        for table in LEDGER:
+            with self._as("ndc_loader", f"control.{table}", COUNT_TIMEOUT_S):
+                rows = self._all(f"SELECT sender, max(delivery_id) FROM control.{table} GROUP BY sender")
+                found[table] = [row[0] for row in rows], [row[1] for row in rows]
+        return found
 
     def _loaded(self, held: Holding) -> None:
         shown = (
             "SELECT DISTINCT ON (province_id, period) province_id, lines_loaded FROM control.delivery "
             "WHERE dataset = :dataset AND state IN ('loaded', 'stored') ORDER BY province_id, period, delivery_id DESC"
         )
-        rows = self._all(shown, dataset=held.dataset)
-        stated = sum(count or 0 for _, count in rows)
-        missing = sorted({province for province, count in rows if province and count} - held.provinces)
-        if missing:
-            self._say("drift", "loader", "ndc_loader", held.tables[0], _UNCOVERED, what=_few(missing))
         for table in held.tables:
-            with self._in_time("ndc_loader", table, COUNT_TIMEOUT_S):
-                if (counted := self._one(f"SELECT count(*) FROM {table}")) != stated:
+            with self._as("ndc_loader", table, COUNT_TIMEOUT_S):
+                rows = self._all(shown, dataset=held.dataset)
+                if (counted := self._one(f"SELECT count(*) FROM {table}")) != (stated := sum(count or 0 for _, count in rows)):
                     self._say("drift", "loader", "ndc_loader", table, _COUNT, what=counted, stated=stated)
+                if table == held.tables[0] and (missing := {province for province, count in rows if province and count} - held.provinces):
+                    self._say("drift", "loader", "ndc_loader", table, _UNCOVERED, what=_few(missing))
 
     # ------------------------------------------------------------ one role
 
@@ -165,11 +167,11 @@ class Probe:
             of_rows = [g for g in grants if self.oracle.concerns(g, held.dataset)]
             of_cells = [g for g in of_rows if self.oracle.clear_columns(g, held.dataset)]
             for relation, given in zip((*held.tables, held.view), (of_rows, of_cells, of_cells), strict=False):
-                with self._in_time(role.name, relation):
+                with self._as(role.name, relation):
                     self._relation(role, held, relation, given)
         for table in LEDGER:
-            if {"sender", "delivery_id"} <= self.rights.readable(role.name, f"control.{table}"):
-                with self._in_time(role.name, f"control.{table}"):
+            if table in self._samples and {"sender", "delivery_id"} <= self.rights.readable(role.name, f"control.{table}"):
+                with self._as(role.name, f"control.{table}"):
                     self._ledger(role.name, table)
 
     def _relation(self, role: Role, held: Holding, relation: str, grants: Sequence[Grant]) -> None:
@@ -244,38 +246,34 @@ class Probe:
         thing = _plain(thing)
         self.findings.append(Finding(kind, rule, thing, role, message.fill(role=role, thing=thing, **values)))
 
-    @contextmanager
-    def _as(self, role: str, seconds: int = TIMEOUT_S) -> Iterator[bool]:
-        """A transaction that can only read, as a role; False when the administrator may not be that role."""
+    def _is_possible(self, role: str) -> bool:
+        """Whether the administrator may be this role."""
         from sqlalchemy.exc import DBAPIError
 
-        with self.session.begin():
-            run_script(
-                self.session,
-                f"SET TRANSACTION READ ONLY; SET LOCAL search_path = pg_catalog; SET LOCAL statement_timeout = '{seconds}s'; SET LOCAL row_security = on",
-            )
-            attempt = self.session.begin_nested()
-            try:
-                run_script(self.session, f"SET LOCAL ROLE {quoted(role)}")
-            except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", "") != "42501":
-                    raise
-                attempt.rollback()
-                yield False
-                return
-            yield True
-
-    @contextmanager
-    def _in_time(self, role: str, thing: str, seconds: int = TIMEOUT_S) -> Iterator[None]:
-        """A question that takes too long is not proven; whoever may not ask it sees nothing. The others go on."""
-        from sqlalchemy.exc import DBAPIError
-
-        attempt = self.session.begin_nested()
         try:
-            yield
-            attempt.commit()
+            with self.session.begin():
+                run_script(self.session, f"SET LOCAL ROLE {quoted(role)}")
         except DBAPIError as error:
-            attempt.rollback()
+            if getattr(error.orig, "sqlstate", "") != "42501":
+                raise
+            return False
+        return True
+
+    @contextmanager
+    def _as(self, role: str, thing: str, seconds: int = TIMEOUT_S) -> Iterator[None]:
+        """A transaction that can only read, as a role. A question that takes too long is not proven; whoever may not ask it sees
+        nothing. The others go on."""
+        from sqlalchemy.exc import DBAPIError
+
+        try:
+            with self.session.begin():
+                run_script(
+                    self.session,
+                    f"SET TRANSACTION READ ONLY; SET LOCAL search_path = pg_catalog; SET LOCAL statement_timeout = '{seconds}s'; "
+                    f"SET LOCAL row_security = on; SET LOCAL ROLE {quoted(role)}",
+                )
+                yield
+        except DBAPIError as error:
             state = getattr(error.orig, "sqlstate", "")
             if state == "57014":
                 self._say("unproven", "rows", role, thing, _TOO_LONG, seconds=seconds)

@@ -271,8 +271,8 @@ def take_steps(world: World, case: Case) -> None:
 def expected_refusal(oracle: Oracle, step: Step, now: datetime) -> str | None:
     """The SQLSTATE of functions.sql with which these terms must be refused, or None."""
     speaks = [party for party in oracle.parties_of(step.login, now) if party.kind != "group"]
-    holder_of = {g.delegation_id: oracle.holder(g.grantee, now) for g in oracle.grants}
-    givers = {h.id for g in oracle.grants if g.revoked_at is None and g.may_redelegate and (h := holder_of[g.delegation_id]) in speaks if h}
+    may_give = [g for g in oracle.grants if g.may_redelegate and not g.has_ended(now)]
+    givers = {holder.id for g in may_give if (holder := oracle.holder(g.grantee, now)) in speaks and holder}
     if len(givers) != 1:
         return "ND001"
     if oracle.holder(step.terms.grantee, now) is None:

@@ -125,7 +125,7 @@ def _hash_bytes(column: pa.Array) -> Hashes:
     filled = pc.fill_null(column, "")
     offsets = np.frombuffer(filled.buffers()[1], np.int32)[filled.offset : filled.offset + len(filled) + 1].astype(np.int64)
     lengths = np.diff(offsets)
-    hashes = lengths.astype(np.uint64) * _ODD[6]  # spread out, or a length and a first byte could make up for each other
+    hashes: Hashes = lengths.astype(np.uint64) * _ODD[6]  # spread out, or a length and a first byte could make up for each other
     data = np.frombuffer(filled.buffers()[2] or b"", np.uint8)
     padded = np.concatenate([data, np.zeros(8, np.uint8)])
     words = np.ndarray((len(data) + 1,), "<u8", padded.data, strides=(1,))

@@ -39,16 +39,23 @@ def apply(
     by: Annotated[str | None, typer.Option("--by", help="Who does it, for the audit table; default: this account.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Carry the plan out, in one transaction. Thực hiện."""
+    """Carry the plan out, in one transaction; disable people whose last day has passed. Run it nightly, too. Thực hiện."""
     from warehouse.access.apply import apply_declaration
     from warehouse.access.grantees import people
     from warehouse.access.load import load_declaration
+    from warehouse.access.people import disable_overdue
 
     site = open_site()
     if dry_run:
         _show(_plan(site), all_sql=False, as_json=as_json, title="Plan · Kế hoạch")
         return
     prepare_logins(site)
+    admin = site.logins.administrator()
+    try:
+        for login in disable_overdue(admin, by or getpass.getuser()):
+            console(to_errors=True).print(f"{login}: disabled, its last day has passed · đã khoá, hết hạn")
+    finally:
+        admin.dispose()
     with site.warehouse.transaction("ndc_owner") as connection:
         declaration = load_declaration(site.access, site.registry, site.contracts, people(connection))
         done = apply_declaration(connection, declaration, by or getpass.getuser())

@@ -18,6 +18,7 @@ from tests.warehouse.access_site import apply_site, new_person, plan_site, put_r
 from warehouse.access import delegate
 from warehouse.access.delegate import Grant
 from warehouse.access.load import load_declaration
+from warehouse.access.people import disable_overdue
 from warehouse.engine import run_script
 
 CONTRACTS = Path(__file__).resolve().parents[1] / "data" / "contracts"
@@ -436,3 +437,41 @@ def test_another_country_compiles_by_the_same_default_set(new_site: NewSite) -> 
     site = new_site(contracts=root / "contracts", reference=root / "reference", access=root / "access")
     load_declaration(site.access, site.registry, site.contracts)
     assert plan_site(site).is_empty
+
+
+def test_what_a_dropped_organisation_held_and_gave_ends(site: Site) -> None:
+    officer, doctor, scholar = new_person(site, "gia-lai-2025"), new_person(site, "health-north"), new_person(site, "institute")
+    delegate.grant(officer, given(name="clinics", may_redelegate=True), "UTC")
+    delegate.grant(doctor, Grant("institute", "p", "l", name="study"), "UTC")
+    write_access(site.settings.access, organisations="organisations:\n  - {id: institute, name: Viện}\n")
+    apply_site(site)
+    with site.warehouse.transaction("ndc_owner") as connection:
+        live = connection.execute(text("SELECT name FROM control.delegation WHERE revoked_at IS NULL AND NOT is_declared")).scalars().all()
+    assert live == []
+    for login in (doctor, scholar):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            rows_as(login, COUNT)
+
+
+def test_no_word_of_a_reason_keeps_children_alive(site: Site) -> None:
+    officer, doctor, scholar = new_person(site, "gia-lai-2025"), new_person(site, "health-north"), new_person(site, "institute")
+    delegate.grant(officer, given(name="clinics", may_redelegate=True), "UTC")
+    delegate.grant(doctor, Grant("institute", "p", "l", name="study"), "UTC")
+    with psycopg.connect(officer.set(drivername="postgresql").render_as_string(hide_password=False)) as connection:
+        connection.execute("SET ndc.replacing = 'on'")
+        connection.execute("SELECT control.revoke('clinics', 'replaced')")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        rows_as(scholar, COUNT)
+
+
+def test_people_whose_last_day_has_passed_are_disabled(site: Site) -> None:
+    officer, other = new_person(site, "gia-lai-2025"), new_person(site, "ha-noi")
+    with site.warehouse.transaction("ndc_owner") as connection:
+        connection.execute(text("UPDATE control.membership SET until = now() WHERE person = :p"), {"p": officer.username})
+    admin = site.logins.administrator()
+    assert disable_overdue(admin, "night") == [officer.username]
+    assert disable_overdue(admin, "night") == []
+    admin.dispose()
+    with pytest.raises(psycopg.OperationalError, match="not permitted to log in"):
+        rows_as(officer, COUNT)
+    assert rows_as(other, COUNT) == [("ha-noi", 1)]

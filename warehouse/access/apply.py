@@ -30,6 +30,12 @@ _TERMS = (
 )
 
 
+_END_OF_THE_ENDED = (
+    "UPDATE control.delegation SET revoked_at = now(), revoked_by = session_user, revoked_because = 'its holder has ended' WHERE revoked_at IS NULL "
+    "AND grantee IN (SELECT id FROM control.grantee WHERE ended_at IS NOT NULL)"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Declaration:
     """What the files say: who there is, and who grants what to whom. `timezone` is that of the days."""
@@ -119,6 +125,7 @@ def _enter(connection: Connection, declaration: Declaration) -> AccessPlan:
     connection.execute(text("SELECT pg_advisory_xact_lock(11)"))
     before = drift(connection)
     enter_grantees(connection, declaration.grantees, declaration.timezone)
+    connection.execute(text(_END_OF_THE_ENDED))
     connection.execute(text("ANALYZE control.grantee, control.delegation"))  # or a thousand new ones are walked through by guesswork
     today = connection.execute(text("SELECT now()")).scalar_one().astimezone(ZoneInfo(declaration.timezone)).date()
     names = {g.id: g.name for g in declaration.grantees if g.valid_until is None or g.valid_until >= today}
@@ -129,7 +136,9 @@ def _enter(connection: Connection, declaration: Declaration) -> AccessPlan:
     gone, changed = [n for n in live if n not in rows], [n for n in live if n in rows and n not in same]
     orphans = _children(connection, [live[name]["delegation_id"] for name in changed])
     _end(connection, gone, "no longer declared")
+    connection.execute(text("SELECT set_config('ndc.replacing', 'on', true)"))  # their children are looked after below
     _end(connection, changed, "replaced")
+    connection.execute(text("SELECT set_config('ndc.replacing', 'off', true)"))
     new = [name for name in rows if name not in same]
     mistakes = _insert(connection, [(wanted[name], rows[name]) for name in new])
     mistakes += _conflicts(connection, wanted)

@@ -116,7 +116,7 @@ $$;
 
 CREATE OR REPLACE FUNCTION control.wanted_policy() RETURNS TABLE (relation text, name text, definition text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
-    SELECT format('%I.%I', c.schema, s.dataset), 'dlg_' || s.delegation_id || CASE WHEN s.shared THEN '_' || s.role ELSE '' END,
+    SELECT format('%I.%I', c.schema, s.dataset), 'dlg_' || s.delegation_id || CASE WHEN s.shared THEN '_' || left(md5(s.role), 8) ELSE '' END,
            format('FOR SELECT TO %I USING (%s)', s.role, control.all_of(
                control.clause('province_id', s.provinces), control.clause(s.commune_field, s.communes),
                '(period >= ' || quote_literal(s.periods_from) || '::date)', '(period <= ' || quote_literal(s.periods_until) || '::date)',
@@ -370,7 +370,7 @@ CREATE OR REPLACE FUNCTION control.end_children() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     -- A delegation ends with its parent, in the same transaction; when the centre declares the parent anew, it looks after the children.
-    IF NEW.is_declared AND NEW.revoked_because = 'replaced' THEN
+    IF NEW.is_declared AND current_setting('ndc.replacing', true) = 'on' THEN
         RETURN NULL;
     END IF;
     UPDATE control.delegation SET revoked_at = NEW.revoked_at, revoked_by = NEW.revoked_by, revoked_because = 'parent ' || NEW.name
@@ -480,9 +480,12 @@ BEGIN
     VALUES (coalesce(p_name, v_grantors[1] || '-' || p_grantee || '-' || (SELECT coalesce(max(delegation_id), 0) + 1 FROM control.delegation)), v_parent.delegation_id, v_grantors[1], p_grantee,
             v_new.datasets, v_new.provinces, v_new.communes, v_new.periods_from, v_new.periods_until, v_new.in_clear, v_new.workspace_of, v_new.from_at, v_new.until_at, p_may_redelegate, p_purpose, p_legal_basis, 'ndc delegate')
     RETURNING * INTO v_new;
-    SELECT string_agg(login || ': ' || names, '; ') INTO v_wide FROM control.column_conflict();
+    -- Not whose login it is, nor what else it holds: that is no business of the caller.
+    SELECT string_agg(DISTINCT dataset, ', ') INTO v_wide FROM control.column_conflict();
     IF v_wide IS NOT NULL THEN
-        RAISE EXCEPTION 'Trái nhau về cột thấy rõ: % · Contradictory columns in clear: %', v_wide, v_wide USING ERRCODE = 'ND007';
+        RAISE EXCEPTION 'Trái nhau: bên nhận sẽ thấy rõ các cột khác nhau của % ở các dòng khác nhau; hãy giao cùng các cột, hoặc giao cho người khác · '
+            'Contradictory: the grantee would see different columns of % in clear in different rows; give the same columns, or give them to another',
+            v_wide, v_wide USING ERRCODE = 'ND007';
     END IF;
     PERFORM control.apply_access();
     RETURN v_new.name;

@@ -171,6 +171,21 @@ def disable_person(admin: Warehouse, login: str, reason: str, actor: str, *, dry
     return Disabled(login, person.groups, sessions, tuple(name for name, _ in delegations), declared, objects)
 
 
+def disable_overdue(admin: Warehouse, actor: str) -> list[str]:
+    """Disable everybody whose last day has passed; PostgreSQL's own memberships never end by themselves. Returns their logins."""
+    from sqlalchemy import text
+
+    query = (
+        "SELECT person FROM control.membership JOIN control.grantee g ON g.id = person WHERE g.ended_at IS NULL "
+        "GROUP BY person HAVING max(coalesce(until, 'infinity')) <= now() ORDER BY person"
+    )
+    with _as_owner(admin, actor) as connection:
+        overdue = list(connection.execute(text(query)).scalars())
+    for login in overdue:
+        disable_person(admin, login, "its last day has passed", actor)
+    return overdue
+
+
 def set_password(admin: Warehouse, login: str, password: str, actor: str) -> None:
     """Give a person a new password; open sessions go on. Raises `SetupFault` for nobody of that name, or one who is disabled."""
     with _as_owner(admin, actor) as connection:

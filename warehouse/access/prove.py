@@ -1,7 +1,7 @@
 """The proof of who sees what: the server's catalogue, and every role's real sight beside what the delegations allow.
 
-Answers for: nothing is changed, no row is copied out, and no delegation changes while it is examined; what could not be examined is
-said and counts as not proven. The specification is `oracle.py`; `functions.sql`, which made the policies, is not asked what is right.
+Answers for: nothing is changed, no row is copied out, and no delegation changes while roles are examined; what could not be examined
+is said and counts as not proven. The specification is `oracle.py`; `functions.sql`, which made the policies, is not asked what is right.
 """
 
 from __future__ import annotations
@@ -32,19 +32,22 @@ def prove(admin: Warehouse, pipeline: str, *, is_live: bool = True) -> Proof:
 
     Without `is_live` the catalogue alone is examined, and no role's sight. Raises `SetupFault` when there is nothing to examine yet.
     """
+    own = tuple({pipeline, admin.url.username or pipeline, SERVICE})
     with _session(admin) as session:
-        own = tuple({pipeline, admin.url.username or pipeline, SERVICE})
-        with _as_owner(session):
-            at, database, server = session.exec_driver_sql("SELECT now(), current_database(), current_setting('server_version')").one()
-            oracle = _oracle(session)
-            roles = tuple(_roles(session, oracle, own))
-            places = sorted({UNASSIGNED, *session.exec_driver_sql("SELECT province_id FROM control.province").scalars()})
-            findings = list(invariants.find_broken(session, own))
-            held = rights.read_rights(session, [role.name for role in roles], oracle, at)
-            unbound = tuple(session.exec_driver_sql("SELECT rolname FROM pg_roles WHERE rolsuper OR rolbypassrls ORDER BY 1").scalars())
-        examined = Probe(session, oracle, at, places, held)
+        with _unchanged(session):
+            with _as_owner(session):
+                at, database, server = session.exec_driver_sql("SELECT now(), current_database(), current_setting('server_version')").one()
+                oracle = _oracle(session)
+                roles = tuple(_roles(session, oracle, own))
+                places = sorted({UNASSIGNED, *session.exec_driver_sql("SELECT province_id FROM control.province").scalars()})
+                findings = list(invariants.find_broken(session, own))
+                held = rights.read_rights(session, [role.name for role in roles], oracle, at)
+                unbound = tuple(session.exec_driver_sql("SELECT rolname FROM pg_roles WHERE rolsuper OR rolbypassrls ORDER BY 1").scalars())
+            examined = Probe(session, oracle, at, places, held)
+            if is_live:
+                examined.examine(roles)
         if is_live:
-            examined.examine(roles)
+            examined.count_rows()
     findings += (*held.beyond, *examined.findings)
     meanings = {**invariants.MEANINGS, **rights.MEANINGS, **(probe.MEANINGS if is_live else {})}
     return Proof(
@@ -84,7 +87,6 @@ def _roles(session: Connection, oracle: Oracle, own: Sequence[str]) -> Iterator[
 
 @contextmanager
 def _session(admin: Warehouse) -> Iterator[Connection]:
-    """The administrator's session; nobody changes delegations while it lasts."""
     from sqlalchemy.exc import OperationalError
 
     try:
@@ -92,14 +94,20 @@ def _session(admin: Warehouse) -> Iterator[Connection]:
     except OperationalError as error:
         raise unreachable(admin.url, error) from error
     with connection:
-        with connection.begin():
-            connection.exec_driver_sql("SELECT pg_advisory_lock_shared(11)")
-        try:
-            yield connection
-        finally:
-            connection.rollback()
-            with connection.begin():
-                connection.exec_driver_sql("SELECT pg_advisory_unlock_shared(11)")
+        yield connection
+
+
+@contextmanager
+def _unchanged(session: Connection) -> Iterator[None]:
+    """Inside the block nobody changes delegations: whoever wants to waits."""
+    with session.begin():
+        session.exec_driver_sql("SELECT pg_advisory_lock_shared(11)")
+    try:
+        yield
+    finally:
+        session.rollback()
+        with session.begin():
+            session.exec_driver_sql("SELECT pg_advisory_unlock_shared(11)")
 
 
 @contextmanager

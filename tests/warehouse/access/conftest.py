@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
-from etl.site import Site
-from tests.warehouse.access.world import HERE, World, declare
+from tests.warehouse.access.world import World
 from warehouse.embedded import TEST_SETTINGS, Server
 
 
@@ -24,13 +22,5 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def standing_world(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One world for many sets of delegations."""
     world = World.made_on(server, "standing", tmp_path_factory.mktemp("standing"))
-    yield world
-    world.close()
-
-
-@pytest.fixture
-def world(new_site: Callable[..., Site], tmp_path: Path) -> Iterator[World]:
-    """A world that one test may break."""
-    world = World(new_site(contracts=HERE / "contracts", reference=HERE / "reference", access=declare(tmp_path / "access")))
     yield world
     world.close()

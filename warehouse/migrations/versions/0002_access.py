@@ -23,6 +23,10 @@ UPDATE control.decision r SET sender = d.sender FROM control.delivery d WHERE d.
 ALTER TABLE control.rejection ALTER COLUMN sender SET NOT NULL;
 ALTER TABLE control.reconciliation ALTER COLUMN sender SET NOT NULL;
 ALTER TABLE control.decision ALTER COLUMN sender SET NOT NULL;
+CREATE INDEX delivery_sender ON control.delivery (sender);
+CREATE INDEX rejection_sender ON control.rejection (sender);
+CREATE INDEX reconciliation_sender ON control.reconciliation (sender);
+CREATE INDEX decision_sender ON control.decision (sender);
 
 CREATE TABLE control.pseudonym_key (
     fingerprint text PRIMARY KEY,

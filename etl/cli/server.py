@@ -38,12 +38,26 @@ def migrate(
     site.contracts, site.registry  # noqa: B018 - a broken contract is said before anything is touched
     prepare_logins(site)
     planned = make_plan(site.warehouse, site.contracts, site.registry, site.access)
+    access = planned.access
     if as_json:
-        print_json({"control": planned.control, "tables": [{"vi": c.message.vi, "en": c.message.en, "sql": c.sql} for c in planned.tables]})
+        told = [{"vi": c.message.vi, "en": c.message.en, "sql": c.sql} for c in planned.tables]
+        print_json(
+            {"control": planned.control, "tables": told, "access": access and {"said": access.said, "statements": access.statements}}
+        )
     elif planned.is_empty:
         console().print("Nothing to change · Không có gì phải đổi")
     else:
-        print_table("Plan · Kế hoạch", ("step", "bước"), [*((f"control {r}", f"control {r}") for r in planned.control), *((c.message.en, c.message.vi) for c in planned.tables)])  # fmt: skip
+        steps = [*((f"control {r}", f"control {r}") for r in planned.control), *((c.message.en, c.message.vi) for c in planned.tables)]
+        if access is None:
+            steps.append(("who sees what: all that is declared", "quyền: mọi điều đã khai báo"))
+        else:
+            steps += [(m.en, m.vi) for m in access.said]
+            steps += (
+                [(f"{len(access.statements)} policies and grants", f"{len(access.statements)} chính sách và quyền")]
+                if access.statements
+                else []
+            )
+        print_table("Plan · Kế hoạch", ("step", "bước"), steps)
     if not dry_run:
         migrate_site(site)
 

@@ -30,6 +30,6 @@ def fold(text: str) -> str:
 
     Idempotent; `fold("  TỔNG THU\\nNSNN (1)") == "tong thu nsnn 1"`.
     """
-    base = unicodedata.normalize("NFKD", text).casefold()  # № and 𝐀 have their capitals after NFKD only
+    base = unicodedata.normalize("NFKD", text.translate(_REPAIRED)).casefold()  # № and 𝐀 have their capitals after NFKD only
     plain = "".join(c for c in unicodedata.normalize("NFKD", base) if not unicodedata.combining(c) and unicodedata.category(c) != "Cf")
     return _NOT_WORD.sub(" ", plain.translate(_UNACCENTED)).strip()

@@ -6,7 +6,7 @@ import unicodedata
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from expectations.text import fold, normalise
@@ -36,6 +36,7 @@ def test_folding_twice_changes_nothing_more(text: str) -> None:
     assert fold(fold(text)) == fold(text)
 
 
+@example("0\x000")
 @given(st.one_of(st.text(), ODD))
 def test_folding_does_not_depend_on_normalising_first(text: str) -> None:
     assert fold(normalise(text)) == fold(text)

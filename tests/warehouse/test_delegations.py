@@ -475,3 +475,24 @@ def test_people_whose_last_day_has_passed_are_disabled(site: Site) -> None:
     with pytest.raises(psycopg.OperationalError, match="not permitted to log in"):
         rows_as(officer, COUNT)
     assert rows_as(other, COUNT) == [("ha-noi", 1)]
+
+
+def test_each_grantor_has_names_of_its_own(site: Site) -> None:
+    """Or one could keep a name from the others, or from the centre's next declaration."""
+    here, there, doctor = new_person(site, "gia-lai-2025"), new_person(site, "ha-noi"), new_person(site, "health-north")
+    delegate.grant(here, given(name="a"), "UTC")
+    delegate.grant(there, Grant("health-north", "p", "l", ("clinic",), name="a"), "UTC")
+    with pytest.raises(SetupFault, match="of this name already"):
+        delegate.grant(here, given(name="a"), "UTC")
+    write_access(site.settings.access, entry("a", "institute"))
+    apply_site(site)
+    assert rows_as(doctor, COUNT) == [("binh-dinh", 1), ("ha-noi", 1)]
+    assert delegate.revoke(there, "a", "done") == 1
+    assert rows_as(doctor, COUNT) == [("binh-dinh", 1)]
+
+
+@pytest.mark.parametrize("gap", ["datasets", "provinces", "in_clear"])
+def test_a_list_with_an_empty_place_is_refused(site: Site, gap: str) -> None:
+    wanted = Grant("health-north", "p", "l", **{"datasets": ("clinic",), gap: (None,)})  # type: ignore[arg-type]
+    with pytest.raises(SetupFault):
+        delegate.grant(new_person(site, "gia-lai-2025"), wanted, "UTC")

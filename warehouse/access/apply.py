@@ -287,7 +287,7 @@ def _adopt(connection: Connection, orphans: Sequence[dict[str, Any]]) -> list[tu
         with refusals(connection) as refused:
             connection.execute(
                 text(
-                    "UPDATE control.delegation SET parent_id = (SELECT delegation_id FROM control.delegation WHERE name = :parent AND revoked_at IS NULL) "
+                    "UPDATE control.delegation SET parent_id = (SELECT delegation_id FROM control.delegation WHERE name = :parent AND is_declared AND revoked_at IS NULL) "
                     "WHERE delegation_id = :delegation_id AND revoked_at IS NULL"
                 ),
                 child,
@@ -352,6 +352,8 @@ def refusal(error: Any) -> Message | None:
         return Message("ngày kết thúc trước ngày bắt đầu.", "it ends before it begins.")
     if state == "23505" and "delegation_live_name" in said:
         return Message("đã có phân quyền đang hiệu lực mang tên này.", "there is a live delegation of this name already.")
+    if state == "23514" and "names_something" in said:
+        return Message("danh sách trống hoặc có chỗ trống.", "a list is empty, or has an empty place in it.")
     if state in ("23514", "23502"):
         return Message("thiếu mục đích hoặc căn cứ pháp lý.", "the purpose or the legal basis is missing.")
     return None

@@ -73,7 +73,11 @@ def grant(url: URL, wanted: Grant, timezone: str, *, dry_run: bool = False) -> M
             ),
         ).fetchone()
         assert name is not None
-        (row,) = (r for r in _mine(connection) if r["name"] == name[0] and r["revoked_at"] is None)
+        (row,) = (
+            r
+            for r in _mine(connection)
+            if r["name"] == name[0] and r["revoked_at"] is None and not r["is_declared"] and r["grantee"] == wanted.grantee
+        )
         if dry_run:
             connection.rollback()
         return row

@@ -499,8 +499,11 @@ DECLARE
     v_before int := (SELECT count(*) FROM control.delegation WHERE revoked_at IS NULL);
 BEGIN
     PERFORM pg_advisory_xact_lock(11);
-    SELECT * INTO v_found FROM control.delegation WHERE name = p_name AND revoked_at IS NULL;
-    IF v_found.delegation_id IS NULL OR NOT EXISTS (SELECT FROM control.ancestors(v_found.delegation_id) a WHERE a.grantor = ANY (ARRAY(SELECT control.spoken_for(session_user)))) THEN
+    -- Each grantor names its own: one's own before what descends from it, both before what the centre declared.
+    SELECT d.* INTO v_found FROM control.delegation d WHERE d.name = p_name AND d.revoked_at IS NULL
+       AND EXISTS (SELECT FROM control.ancestors(d.delegation_id) a WHERE a.grantor = ANY (ARRAY(SELECT control.spoken_for(session_user))))
+    ORDER BY d.is_declared, d.grantor = ANY (ARRAY(SELECT control.spoken_for(session_user))) DESC LIMIT 1;
+    IF v_found.delegation_id IS NULL THEN
         RAISE EXCEPTION 'Không có phân quyền đang hiệu lực «%» mà bạn thu hồi được · There is no live delegation "%" that you may revoke', p_name, p_name USING ERRCODE = 'ND006';
     ELSIF v_found.is_declared THEN
         RAISE EXCEPTION '«%» được khai báo trong tệp %; trung tâm sửa tệp rồi apply · "%" is declared in %; the centre edits the file and applies it', p_name, v_found.source, p_name, v_found.source USING ERRCODE = 'ND001';

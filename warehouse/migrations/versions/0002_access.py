@@ -78,9 +78,10 @@ CREATE TABLE control.delegation (
     revoked_by text,
     revoked_because text,
     CONSTRAINT ends_after_it_begins CHECK (until_at IS NULL OR until_at > from_at),
-    CONSTRAINT names_something CHECK (coalesce(cardinality(datasets), 1) > 0 AND coalesce(cardinality(provinces), 1) > 0 AND coalesce(cardinality(communes), 1) > 0)
+    CONSTRAINT names_something CHECK (coalesce(cardinality(datasets), 1) > 0 AND coalesce(cardinality(provinces), 1) > 0 AND coalesce(cardinality(communes), 1) > 0
+        AND array_position(datasets, NULL) IS NULL AND array_position(provinces, NULL) IS NULL AND array_position(communes, NULL) IS NULL AND array_position(in_clear, NULL) IS NULL)
 );
-CREATE UNIQUE INDEX delegation_live_name ON control.delegation (name) WHERE revoked_at IS NULL;
+CREATE UNIQUE INDEX delegation_live_name ON control.delegation (name, (CASE WHEN is_declared THEN NULL ELSE grantor END)) NULLS NOT DISTINCT WHERE revoked_at IS NULL;
 CREATE INDEX delegation_parent ON control.delegation (parent_id) WHERE revoked_at IS NULL;
 COMMENT ON TABLE control.delegation IS 'Phân quyền khai thác, sử dụng; không xoá, chỉ thu hồi · Delegations, live and ended; none is ever deleted';
 COMMENT ON COLUMN control.delegation.datasets IS 'Trống: mọi tập dữ liệu · NULL: every dataset, also those to come';

@@ -496,3 +496,14 @@ def test_a_list_with_an_empty_place_is_refused(site: Site, gap: str) -> None:
     wanted = Grant("health-north", "p", "l", **{"datasets": ("clinic",), gap: (None,)})  # type: ignore[arg-type]
     with pytest.raises(SetupFault):
         delegate.grant(new_person(site, "gia-lai-2025"), wanted, "UTC")
+
+
+def test_a_change_that_somebody_keeps_open_is_said_in_a_sentence(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("warehouse.access.apply.LOCK_WAIT", "200ms")
+    officer = new_person(site, "gia-lai-2025")
+    with psycopg.connect(officer.set(drivername="postgresql").render_as_string(hide_password=False)) as connection:
+        connection.execute("SELECT control.delegate('health-north', 'p', 'l')")
+        with pytest.raises(MachineFault, match="somebody is changing access"):
+            apply_site(site)
+        connection.rollback()
+    apply_site(site)

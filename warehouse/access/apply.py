@@ -23,6 +23,7 @@ from warehouse.engine import run_script
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+LOCK_WAIT = "20s"
 FUNCTIONS = Path(__file__).with_name("functions.sql")
 _TERMS = (
     "name, grantor, grantee, datasets, provinces, communes, periods_from, periods_until, in_clear, is_own, from_at, until_at, "
@@ -94,8 +95,8 @@ def apply_declaration(connection: Connection, declaration: Declaration, actor: s
 def busy() -> MachineFault:
     return MachineFault(
         Message(
-            "Các bảng đang bận với truy vấn dài; chưa có gì thay đổi, hãy chạy lại.",
-            "Long queries keep the tables busy; nothing was changed, run it again.",
+            "Các bảng đang bận với truy vấn dài, hoặc ai đó đang đổi quyền; chưa có gì thay đổi, hãy chạy lại.",
+            "Long queries keep the tables busy, or somebody is changing access; nothing was changed, run it again.",
         ),
         rule="tables-busy",
     )
@@ -122,7 +123,7 @@ def all_delegations(connection: Connection, *, ended: bool = False) -> list[dict
 def _enter(connection: Connection, declaration: Declaration) -> AccessPlan:
     from sqlalchemy import text
 
-    connection.execute(text("SELECT pg_advisory_xact_lock(11)"))
+    _wait_for_turn(connection)
     before = drift(connection)
     enter_grantees(connection, declaration.grantees, declaration.timezone)
     connection.execute(text(_END_OF_THE_ENDED))
@@ -148,6 +149,21 @@ def _enter(connection: Connection, declaration: Declaration) -> AccessPlan:
     said = say_difference([wanted[n] for n in new], set(changed), [live[n] for n in gone], ended, names)
     after = drift(connection)
     return AccessPlan(tuple(said), before, after)
+
+
+def _wait_for_turn(connection: Connection) -> None:
+    """Until the transaction ends nobody else changes access. Raises `MachineFault` when somebody keeps a change open."""
+    from sqlalchemy import text
+    from sqlalchemy.exc import OperationalError
+
+    try:
+        connection.execute(text("SELECT set_config('lock_timeout', :wait, true)"), {"wait": LOCK_WAIT})
+        connection.execute(text("SELECT pg_advisory_xact_lock(11)"))
+        connection.execute(text("SELECT set_config('lock_timeout', '0', true)"))
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", "") != "55P03":
+            raise
+        raise busy() from error
 
 
 def _terms(delegation: Delegation, timezone: str) -> dict[str, Any]:

@@ -507,3 +507,28 @@ def test_a_change_that_somebody_keeps_open_is_said_in_a_sentence(site: Site, mon
             apply_site(site)
         connection.rollback()
     apply_site(site)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["p_until => 'infinity'", "p_until => '20000-01-01'", "p_from => '-infinity'", "p_periods_until => 'infinity'", "p_name => E'\\x1b[2J'",
+     "p_communes => ARRAY[E'a\\\\b']", "p_communes => '{{a,b},{c,d}}'", "p_name => repeat('x', 6000)"],
+)  # fmt: skip
+def test_what_no_calendar_and_no_code_list_has_is_refused(site: Site, arguments: str) -> None:
+    officer = new_person(site, "gia-lai-2025")
+    with pytest.raises(psycopg.Error):
+        rows_as(officer, f"SELECT control.delegate('health-north', 'p', 'l', {arguments})")
+    assert [d["name"] for d in delegate.own_delegations(officer) if not d["is_declared"]] == []
+
+
+def test_a_folder_that_is_not_there_takes_nothing_back(site: Site) -> None:
+    folder = site.settings.access / "delegations"
+    folder.rename(folder.with_name("elsewhere"))
+    for _ in range(2):
+        with pytest.raises(SetupFault, match="every delegation would end"):
+            apply_site(site)
+        folder.mkdir(exist_ok=True)
+    (folder / "centre.yaml").write_text("delegations: []")
+    (folder / "centre.yml").write_text("delegations: []")
+    with pytest.raises(SetupFault, match=r"end in .yaml"):
+        plan_site(site)

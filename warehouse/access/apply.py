@@ -368,6 +368,13 @@ def refusal(error: Any) -> Message | None:
         return Message("ngày kết thúc trước ngày bắt đầu.", "it ends before it begins.")
     if state == "23505" and "delegation_live_name" in said:
         return Message("đã có phân quyền đang hiệu lực mang tên này.", "there is a live delegation of this name already.")
+    if state == "23514" and "days_of_a_calendar" in said:
+        return Message("ngày phải từ năm 1900 đến 9998.", "days lie between the years 1900 and 9998.")
+    if state == "23514" and "plain_words" in said:
+        return Message(
+            "tên và mã chỉ gồm chữ không dấu, số và . _ / -; nhiều nhất 5.000 xã.",
+            "names and codes are letters, digits and . _ / -; 5,000 communes at most.",
+        )
     if state == "23514" and "names_something" in said:
         return Message("danh sách trống hoặc có chỗ trống.", "a list is empty, or has an empty place in it.")
     if state in ("23514", "23502"):

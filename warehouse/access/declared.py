@@ -61,6 +61,7 @@ def load_delegations(folder: Path, world: World) -> tuple[Delegation, ...]:
     found: list[Delegation] = []
     mistakes: list[Message] = []
     places: dict[str, Cursor] = {}
+    _refuse_missing(folder)
     for file in sorted(folder.glob("*.yaml")):
         try:
             whole = parse_document(read_text(file), file)
@@ -82,6 +83,24 @@ def load_delegations(folder: Path, world: World) -> tuple[Delegation, ...]:
     if mistakes:
         raise SetupFault(Message("\n".join(m.vi for m in mistakes), "\n".join(m.en for m in mistakes)), rule="delegation")
     return tuple(found)
+
+
+def _refuse_missing(folder: Path) -> None:
+    """A folder that is not there would otherwise read as one that takes every delegation back."""
+    central = folder / f"{CENTRE}.yaml"
+    if not central.is_file():
+        raise SetupFault(
+            Message(
+                f"{central}: không có tệp này; thiếu nó thì mọi phân quyền sẽ bị thu hồi. Xem NDC_ACCESS. Muốn thu hồi thật, hãy ghi: delegations: []",
+                f"{central}: there is no such file, and without it every delegation would end. See NDC_ACCESS. If that is meant, write: delegations: []",
+            ),
+            rule="delegation",
+        )
+    for file in folder.iterdir():
+        if file.is_file() and file.suffix != ".yaml" and not file.name.startswith("."):
+            raise SetupFault(
+                Message(f"{file}: tệp phân quyền phải có đuôi .yaml.", f"{file}: files of delegations end in .yaml."), rule="delegation"
+            )
 
 
 def _grantor_of(file: Path, whole: Cursor, world: World) -> str:

@@ -78,6 +78,11 @@ CREATE TABLE control.delegation (
     revoked_by text,
     revoked_because text,
     CONSTRAINT ends_after_it_begins CHECK (until_at IS NULL OR until_at > from_at),
+    CONSTRAINT days_of_a_calendar CHECK (from_at BETWEEN '1900-01-01Z' AND '9998-12-31Z' AND coalesce(until_at, from_at) BETWEEN '1900-01-01Z' AND '9998-12-31Z'
+        AND coalesce(periods_from, '1900-01-01') BETWEEN '0001-01-01' AND '9998-12-31' AND coalesce(periods_until, '1900-01-01') BETWEEN '0001-01-01' AND '9998-12-31'),
+    CONSTRAINT plain_words CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9._/-]{0,150}$' AND array_to_string(datasets || provinces || communes || in_clear, ',') ~ '^[A-Za-z0-9._,-]*$'
+        AND coalesce(array_ndims(datasets), 1) = 1 AND coalesce(array_ndims(provinces), 1) = 1 AND coalesce(array_ndims(communes), 1) = 1
+        AND coalesce(array_ndims(in_clear), 1) = 1 AND coalesce(cardinality(communes), 0) <= 5000),
     CONSTRAINT names_something CHECK (coalesce(cardinality(datasets), 1) > 0 AND coalesce(cardinality(provinces), 1) > 0 AND coalesce(cardinality(communes), 1) > 0
         AND array_position(datasets, NULL) IS NULL AND array_position(provinces, NULL) IS NULL AND array_position(communes, NULL) IS NULL AND array_position(in_clear, NULL) IS NULL)
 );

@@ -16,6 +16,17 @@ SCHEMAS = ("national", "personal", "parts", "mart", "open", "control")
 PIPELINE = ("ndc_owner", "ndc_loader")
 
 
+_LOCKS_OF_OUR_OWN = """
+DO $$ DECLARE f regprocedure; BEGIN
+    FOR f IN SELECT oid FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace AND proname ~ '^pg_(try_)?advisory_(xact_)?lock' LOOP
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', f);
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO ndc_owner, ndc_loader', f);
+    END LOOP;
+END $$
+"""
+"""Deliveries and delegations wait for each other by advisory locks, which anybody could otherwise take and keep."""
+
+
 def ensure_roles(connection: Connection) -> None:
     """Create what is missing of the roles and schemas. Runs as a superuser, or as a login with CREATEROLE and CREATE."""
     from sqlalchemy import text
@@ -34,7 +45,9 @@ def ensure_roles(connection: Connection) -> None:
     run(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
     run(f"GRANT CONNECT ON DATABASE {database} TO ndc_loader, ndc_centre, ndc_public, ndc_auditor, ndc_people")
     run(f"GRANT TEMPORARY ON DATABASE {database} TO ndc_loader, ndc_owner")
-    run("REVOKE CREATE ON SCHEMA public FROM PUBLIC") if is_superuser else None
+    if is_superuser:
+        run("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        run(_LOCKS_OF_OUR_OWN)
     for name in SCHEMAS:
         run(f"CREATE SCHEMA IF NOT EXISTS {name} AUTHORIZATION ndc_owner")
 

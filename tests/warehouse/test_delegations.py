@@ -532,3 +532,15 @@ def test_a_folder_that_is_not_there_takes_nothing_back(site: Site) -> None:
     (folder / "centre.yml").write_text("delegations: []")
     with pytest.raises(SetupFault, match=r"end in .yaml"):
         plan_site(site)
+
+
+def test_nobody_else_can_take_the_locks_that_loads_and_delegations_wait_for(site: Site) -> None:
+    for call in (
+        "pg_advisory_lock(11)",
+        "pg_advisory_xact_lock(12)",
+        "pg_try_advisory_lock(10, 1)",
+        "pg_advisory_lock_shared(hashtextextended('ha-noi', 9))",
+    ):
+        for grantee in ("gia-lai-2025", "centre", "public"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                rows_as(new_person(site, grantee), f"SELECT {call}")

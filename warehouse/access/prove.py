@@ -101,6 +101,7 @@ def _session(admin: Warehouse) -> Iterator[Connection]:
 def _unchanged(session: Connection) -> Iterator[None]:
     """Inside the block nobody changes delegations: whoever wants to waits."""
     with session.begin():
+        session.exec_driver_sql("SET LOCAL ROLE ndc_owner")  # nobody else may take these locks
         session.exec_driver_sql("SELECT pg_advisory_lock_shared(11)")
     try:
         yield

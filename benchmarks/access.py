@@ -92,7 +92,8 @@ def _fill(site: Site, admin: Warehouse, rows: int) -> int:
         )
     with psycopg.connect(_plain(admin.url), autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE")
-        return int(connection.execute("SELECT count(*) FROM national.visits").fetchone()[0])  # type: ignore[index]
+        (count,) = connection.execute("SELECT count(*) FROM national.visits").fetchall()[0]
+        return int(count)
 
 
 def _plain(url: URL) -> str:
@@ -104,8 +105,8 @@ def _logins(admin: Warehouse) -> Mapping[str, str]:
     with admin.engine.begin() as connection:
         for name, role in (("bench_province", "ndc_province_" + PROVINCE.replace("-", "_")), ("bench_centre", "ndc_centre")):
             connection.execute(text(f"CREATE ROLE {name} LOGIN PASSWORD 'only-for-the-benchmark' IN ROLE ndc_people, {role}"))
-    as_person = lambda name: _plain(admin.url.set(username=name, password="only-for-the-benchmark"))  # noqa: E731
-    return {"province": as_person("bench_province"), "centre": as_person("bench_centre"), "nobody's": _plain(admin.url)}
+    people = {who: _plain(admin.url.set(username=f"bench_{who}", password="only-for-the-benchmark")) for who in ("province", "centre")}
+    return {**people, "nobody's": _plain(admin.url)}
 
 
 def _compare(logins: Mapping[str, str]) -> Mapping[str, float]:
@@ -169,7 +170,7 @@ def _change_one(site: Site, centre: str) -> tuple[float, float, float]:
     readers = [threading.Thread(target=read) for _ in range(2)]
     for reader in readers:
         reader.start()
-    time.sleep(3)
+    time.sleep(3)  # as long as this the readers are measured alone
     began = time.perf_counter()
     _declare(site, DELEGATIONS, changed=500)
     seconds = _apply(site)

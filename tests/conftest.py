@@ -121,8 +121,13 @@ def _migrated(server: Server, settings: Settings) -> str:
     if name not in _templates.setdefault(id(server), set()):
         _as_superuser(server, f"CREATE DATABASE {name}")
         site = site_on(server, name, settings)
-        site.logins.prepare(group_grantees(site.access, site.registry), NOW.date())
-        migrate(site.warehouse, site.contracts, site.registry, site.access)
+        try:
+            site.logins.prepare(group_grantees(site.access, site.registry), NOW.date())
+            migrate(site.warehouse, site.contracts, site.registry, site.access)
+        except BaseException:
+            site.warehouse.dispose()
+            _as_superuser(server, f"DROP DATABASE {name} WITH (FORCE)")
+            raise
         site.warehouse.dispose()
         _templates[id(server)].add(name)
     return name

@@ -33,7 +33,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 
 def add(home: Home, login: str, group: str) -> str:
     """A person; returns the password that is shown once."""
-    return str(home.json("people", "add", login, "--role", group)["password"])  # type: ignore[call-overload,index]
+    return str(home.json("people", "add", login, "--role", group)["password"])
 
 
 def count(home: Home, login: str, password: str) -> Any:
@@ -54,7 +54,7 @@ def test_a_province_gives_on_and_takes_back_without_the_centre(home: Home) -> No
     assert home.run("delegate", "revoke", "clinics", "--reason", "done", "--login", "lan", PGPASSWORD=lan).returncode == 0
     assert count(home, "minh", minh) == 3
     why = home.json("access", "why-empty", "--role", "minh", "--dataset", "clinic")
-    assert [r["rule"] for r in why["reasons"]] == ["revoked"]  # type: ignore[index,call-overload]
+    assert [r["rule"] for r in why["reasons"]] == ["revoked"]
 
 
 def test_what_is_too_wide_is_refused_in_a_sentence_and_an_exit_code(home: Home) -> None:
@@ -70,16 +70,16 @@ def test_the_centre_declares_sees_the_plan_and_applies_it(home: Home) -> None:
         folder, "  - {id: study, grantee: institute, provinces: all, datasets: [clinic], from: 2026-01-01, purpose: p, legal_basis: l}\n"
     )
     planned = home.json("delegations", "plan")
-    assert planned["said"][0]["en"].startswith("+ Viện will see every row of clinic")  # type: ignore[index,call-overload]
+    assert planned["said"][0]["en"].startswith("+ Viện will see every row of clinic")
     assert home.run("delegations", "apply", "--dry-run").returncode == 0
-    assert home.json("delegations", "plan")["said"] == planned["said"]  # type: ignore[index,call-overload]
+    assert home.json("delegations", "plan")["said"] == planned["said"]
     assert home.run("delegations", "apply", "--by", "quang").returncode == 0
     assert home.json("delegations", "plan") == {"said": [], "drift": [], "statements": []}
-    assert home.json("access", "changes", "--name", "study")[0]["actor"] == "quang"  # type: ignore[index,call-overload]
+    assert home.json("access", "changes", "--name", "study")[0]["actor"] == "quang"
     who = home.json("access", "who", "--dataset", "clinic", "--province", "ha-noi")
-    assert {w["who"] for w in who} >= {"institute", "centre", "ha-noi"}  # type: ignore[index,attr-defined]
+    assert {w["who"] for w in who} >= {"institute", "centre", "ha-noi"}
     what = home.json("access", "what", "--role", "institute")
-    assert [w["delegation"] for w in what] == ["study"]  # type: ignore[index,attr-defined]
+    assert [w["delegation"] for w in what] == ["study"]
     table = home.run("access", "who", "--dataset", "clinic", "--province", "ha-noi").stdout
     assert "institute" in table and "ndc_loader" in table
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ class Home:
             [*NDC, *arguments], capture_output=True, text=True, env=self.environment | environment, cwd=self.folder.parent, check=False
         )
 
-    def json(self, *arguments: str) -> object:
+    def json(self, *arguments: str) -> Any:
         done = self.run(*arguments, "--json")
         return json.loads(done.stdout)
 
@@ -65,17 +66,17 @@ def test_listing_deliveries_does_not_import_the_engine(home: Home) -> None:
 def test_a_file_goes_from_check_to_figures(home: Home) -> None:
     file = home.put("ha-noi/clinic/clinic_2025-05.csv", lines(4) + "1100,31/02/2020,5,10,X\n")
     checked = home.json("check", str(file))
-    assert checked[0]["parts"][0]["verdict"] == "load"  # type: ignore[index]
-    assert checked[0]["parts"][0]["by_rule"][0]["rule"] == "opened_on.type"  # type: ignore[index]
+    assert checked[0]["parts"][0]["verdict"] == "load"
+    assert checked[0]["parts"][0]["by_rule"][0]["rule"] == "opened_on.type"
     dry = home.json("run", "--dry-run")
-    assert dry[0]["parts"][0]["faulty"] == 1  # type: ignore[index]
+    assert dry[0]["parts"][0]["faulty"] == 1
     assert home.json("deliveries", "--dataset", "clinic", "--sender", "ha-noi") == []
     done = home.json("run")
-    (delivery,) = done["done"]  # type: ignore[index]
+    (delivery,) = done["done"]
     assert (delivery["state"], delivery["lines_read"], delivery["lines_loaded"], delivery["lines_rejected"]) == ("stored", 5, 4, 1)
     assert (Path(delivery["receipt"]) / "receipt.html").exists()
     rejections = home.json("rejections", str(delivery["delivery_id"]))
-    assert rejections["lines"][0]["line"] == 6  # type: ignore[index]
+    assert rejections["lines"][0]["line"] == 6
     assert home.json("sql", "SELECT sum(visits) AS visits FROM national.clinic WHERE province_id = 'ha-noi'") == [{"visits": "20"}]
     assert home.run("verify").returncode == 0
 
@@ -164,7 +165,7 @@ def test_every_command_of_the_readme_exists() -> None:
 def test_sample_files_are_accepted_by_the_check(home: Home, tmp_path: Path) -> None:
     file = tmp_path / "clinic_2025-05.csv"
     assert home.run("sample", "clinic", "--province", "ha-noi", "--period", "2025-05", "--rows", "40", "--out", str(file)).returncode == 0
-    assert home.json("check", str(file), "--sender", "ha-noi")[0]["parts"][0]["faulty"] == 0  # type: ignore[index]
+    assert home.json("check", str(file), "--sender", "ha-noi")[0]["parts"][0]["faulty"] == 0
 
 
 def test_the_table_of_settings_is_complete() -> None:

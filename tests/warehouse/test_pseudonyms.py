@@ -182,7 +182,11 @@ def test_a_load_under_another_key_is_refused_until_the_old_one_is_back(with_file
 def test_two_first_loads_agree_on_one_key(tmp_path: Path) -> None:
     places = [KeyPlace(tmp_path / "secrets" / "pseudonym_key", None) for _ in range(8)]
     made: list[Key] = []
-    threads = [threading.Thread(target=lambda p=place: made.append(p._make(p.file))) for place in places]  # type: ignore[misc]
+
+    def make(place: KeyPlace) -> None:
+        made.append(place._make(place.file))
+
+    threads = [threading.Thread(target=make, args=(place,)) for place in places]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -561,7 +561,7 @@ def count_own(url: URL, dataset: Row, delegations: Iterable[Row], province: str 
 
     from warehouse.query import query_rows
 
-    dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+    dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]  # the library gives it no types
     query = _count(dataset, delegations, province).compile(dialect=dialect, compile_kwargs={"literal_binds": True})
     return int(query_rows(url, str(query))[1][0][0])
 

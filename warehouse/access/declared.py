@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 from expectations.contract import Contract
@@ -73,7 +74,7 @@ def load_delegations(folder: Path, world: World) -> tuple[Delegation, ...]:
             continue
         for item in items:
             try:
-                rows = item.group(lambda cursor, grantor=grantor: list(_resolve(cursor, grantor, world)))  # type: ignore[misc]
+                rows = item.group(partial(_resolve_all, owner=grantor, world=world))
                 for row in rows:
                     _refuse_contradictions(item, row, found, places)
                     places.setdefault(row.name, item)
@@ -115,6 +116,10 @@ def _grantor_of(file: Path, whole: Cursor, world: World) -> str:
 
 
 # ---------------------------------------------------------------- one entry
+
+
+def _resolve_all(cursor: Cursor, owner: str, world: World) -> list[Delegation]:
+    return list(_resolve(cursor, owner, world))
 
 
 def _resolve(cursor: Cursor, owner: str, world: World) -> Iterator[Delegation]:

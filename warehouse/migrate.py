@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from expectations.contract import Contract
-from expectations.faults import Message
+from expectations.faults import Message, SetupFault
 from warehouse.access.apply import AccessPlan, apply_declaration, install_functions, plan_access
 from warehouse.access.grantees import people
 from warehouse.access.load import AccessFiles, load_declaration
@@ -47,7 +47,7 @@ class Plan:
 
 def prepare_roles(admin: Warehouse, grantees: Iterable[Grantee] = (), day: date = date.max) -> None:
     """Create the roles and schemas; `admin` is a superuser or a login with CREATEROLE and CREATE on the database."""
-    from sqlalchemy.exc import OperationalError
+    from sqlalchemy.exc import OperationalError, ProgrammingError
 
     from warehouse.access.grantees import ensure_group_roles
     from warehouse.engine import check_version, unreachable
@@ -59,6 +59,16 @@ def prepare_roles(admin: Warehouse, grantees: Iterable[Grantee] = (), day: date 
             ensure_group_roles(connection, grantees, day)
     except OperationalError as error:
         raise unreachable(admin.url, error) from error
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", "") != "42501":
+            raise
+        raise SetupFault(
+            Message(
+                f"Tài khoản {admin.url.username} không được tạo vai trò; cần tài khoản của hệ thống trong NDC_WAREHOUSE_URL (CREATEROLE, chủ cơ sở dữ liệu).",
+                f"The login {admin.url.username} may not make roles; NDC_WAREHOUSE_URL needs the pipeline's own (CREATEROLE, owner of the database).",
+            ),
+            rule="login",
+        ) from error
 
 
 def make_plan(warehouse: Warehouse, contracts: Mapping[str, Contract], registry: Registry, access: AccessFiles) -> Plan:
@@ -109,8 +119,6 @@ def check_migrated(connection: Connection, contracts: Mapping[str, Contract]) ->
     from sqlalchemy import text
     from sqlalchemy.exc import ProgrammingError
 
-    from expectations.faults import SetupFault
-
     try:
         rows = connection.execute(text("SELECT dataset, sha256 FROM control.dataset"))
         live = {row[0]: row[1] for row in rows}
@@ -149,6 +157,7 @@ def _register(connection: Connection, contracts: Mapping[str, Contract], registr
                 "commune_field": contract.commune_field,
             },
         )
+    _enter_communes(connection, registry)
     connection.execute(text("DELETE FROM control.province"))
     connection.execute(
         text(
@@ -163,6 +172,26 @@ def _register(connection: Connection, contracts: Mapping[str, Contract], registr
             for row in registry.rows
         ],
     )
+
+
+def _enter_communes(connection: Connection, registry: Registry) -> None:
+    """Bring control.commune to the registry, by which codes in delegations are understood."""
+    from sqlalchemy import text
+
+    there = {tuple(row) for row in connection.execute(text("SELECT code, name, province_id, valid_from, valid_to FROM control.commune"))}
+    wanted = {(c.code, c.name, c.province_id, c.valid_from, c.valid_to) for c in registry.communes(registry.ids)}
+    names = ("code", "name", "province_id", "valid_from", "valid_to")
+    if gone := [dict(zip(names, row, strict=True)) for row in there - wanted]:
+        connection.execute(
+            text("DELETE FROM control.commune WHERE code = :code AND province_id = :province_id AND valid_from = :valid_from"), gone
+        )
+    if new := [dict(zip(names, row, strict=True)) for row in wanted - there]:
+        connection.execute(
+            text(
+                "INSERT INTO control.commune (code, name, province_id, valid_from, valid_to) VALUES (:code, :name, :province_id, :valid_from, :valid_to)"
+            ),
+            new,
+        )
 
 
 def _config(connection: Connection) -> object:

@@ -91,6 +91,31 @@ def _show(found: AccessPlan, *, all_sql: bool, as_json: bool, title: str) -> Non
         console().print(f"  … {len(found.statements) - len(shown)} more, see --sql or --json")
 
 
+@declared.command("revoke")
+def revoke_for_grantor(
+    name: Annotated[str, typer.Argument(help="Name of the delegation.")],
+    grantor: Annotated[str, typer.Option("--grantor", help="Who gave it, with a login of its own.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why.")],
+    by: Annotated[str | None, typer.Option("--by", help="Who does it, for the audit table; default: this account.")] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """End what a province or an organisation gave on, in the centre's name. Trung tâm thu hồi quyền do tỉnh giao lại."""
+    from expectations.faults import Message
+    from warehouse.access.apply import end_delegation
+
+    site = open_site()
+    with site.warehouse.transaction("ndc_owner") as connection:
+        attempt = connection.begin_nested()
+        ended = end_delegation(connection, name, grantor, reason, by or getpass.getuser())
+        attempt.rollback() if dry_run else attempt.commit()
+    if as_json:
+        print_json({"name": name, "ended": ended, "dry_run": dry_run})
+    else:
+        dry = Message("(thử) ", "(dry run) ") if dry_run else Message("", "")
+        say(Message(f"✓ {dry.vi}đã thu hồi {ended} phân quyền", f"✓ {dry.en}{ended} delegations ended"))
+
+
 @declared.command("list")
 def list_all(
     ended: Annotated[bool, typer.Option("--ended", help="Ended ones, too.")] = False,
@@ -131,11 +156,8 @@ def grant(
 ) -> None:
     """Let somebody see a part of what you see. Giao lại một phần quyền."""
     from warehouse.access import delegate
-    from warehouse.access.declared import commune_bounds
 
     site = open_site()
-    day = start.date() if start else datetime.now(_zone(site)).date()
-    bounds = commune_bounds(site.registry, province or None, commune, day) if commune else (None, None)
     wanted = delegate.Grant(
         grantee=grantee,
         purpose=purpose,
@@ -143,8 +165,6 @@ def grant(
         datasets=_tuple(dataset),
         provinces=_tuple(province),
         communes=_tuple(commune),
-        periods_from=bounds[0],
-        periods_until=bounds[1],
         in_clear=_clear_columns(site, dataset, in_clear or []),
         start=start.date() if start else None,
         until=until.date() if until else None,
@@ -166,12 +186,13 @@ def grant(
 
 
 def _tuple(values: Sequence[str] | None) -> tuple[str, ...] | None:
-    return tuple(values) if values else None
+    """What was named, once each; nothing named is None."""
+    return tuple(dict.fromkeys(values)) if values else None
 
 
 def _clear_columns(site: Site, datasets: Sequence[str] | None, said: Sequence[str]) -> tuple[str, ...] | None:
     """Fields as `dataset.field`; None for all. What is not known is passed on, for the database to refuse by name."""
-    if list(said) == ["all"]:
+    if "all" in said:
         return None
     named = [c for c in site.contracts.values() if not datasets or c.dataset in datasets]
     found: list[str] = []
@@ -194,12 +215,14 @@ def revoke(
     from warehouse.access.delegate import revoke as end
 
     site = open_site()
-    ended = end(person_url(site, login), name, reason, dry_run=dry_run)
+    done = end(person_url(site, login), name, reason, dry_run=dry_run)
     if as_json:
-        print_json({"name": name, "ended": ended, "dry_run": dry_run})
-    else:
-        dry = Message("(thử) ", "(dry run) ") if dry_run else Message("", "")
-        say(Message(f"✓ {dry.vi}đã thu hồi {ended} phân quyền", f"✓ {dry.en}{ended} delegations ended"))
+        print_json({"name": name, "ended": done.count, "dry_run": dry_run, "warnings": done.warnings})
+        return
+    dry = Message("(thử) ", "(dry run) ") if dry_run else Message("", "")
+    say(Message(f"✓ {dry.vi}đã thu hồi {done.count} phân quyền", f"✓ {dry.en}{done.count} delegations ended"))
+    for warning in done.warnings:
+        say(warning, to_errors=True)
 
 
 @own.command("list")
@@ -257,9 +280,3 @@ def _list(rows: Sequence[Mapping[str, Any]], timezone: str, *, as_json: bool) ->
         columns[: 6 if any(s[5] for s in shown) else 5],
         [s[: 6 if any(x[5] for x in shown) else 5] for s in shown],
     )
-
-
-def _zone(site: Site) -> Any:
-    from zoneinfo import ZoneInfo
-
-    return ZoneInfo(site.settings.timezone)

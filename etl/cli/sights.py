@@ -73,13 +73,11 @@ def _login(site: Site, group: str) -> str:
 
 def _give_on(site: Site, contract: Contract, department: Grantee, login: str) -> None:
     """The province lets its department see three communes, once."""
-    from warehouse.access.declared import commune_bounds
     from warehouse.access.delegate import Grant, grant, own_delegations
 
     url = site.logins.person_url(login, _password(site, login))
     if any(d["grantee"] == department.id and d["revoked_at"] is None for d in own_delegations(url)):
         return
-    today = site.registry.last_day_known
     where = f"{contract.commune_field} IS NOT NULL AND province_id = '{department.province_id}'"
     rows = _ask_all(
         site, f"SELECT {contract.commune_field}, count(*) FROM national.{contract.dataset} WHERE {where} GROUP BY 1 ORDER BY 2 DESC, 1"
@@ -87,11 +85,8 @@ def _give_on(site: Site, contract: Contract, department: Grantee, login: str) ->
     communes = tuple(commune for commune, _ in rows[:_COMMUNES])
     if not communes:
         return
-    first, last = commune_bounds(site.registry, (department.province_id or "",), communes, today)
     said = Message("Trình diễn phân quyền lại", "Demonstration of re-delegation")
-    wanted = Grant(
-        department.id, said.vi, "ndc demo", (contract.dataset,), (department.province_id or "",), communes, first, last, name="demo"
-    )
+    wanted = Grant(department.id, said.vi, "ndc demo", (contract.dataset,), (department.province_id or "",), communes, name="demo")
     grant(url, wanted, site.settings.timezone)
 
 

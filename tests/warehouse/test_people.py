@@ -39,6 +39,7 @@ pytestmark = pytest.mark.xdist_group("people")  # one server for all of them
 PASSWORD = "%a:b'c\\-d%s"
 MINE, OTHER, ENDED = "gia-lai-2025", "ha-noi", "gia-lai"
 WORKSPACE = "workspace_gia_lai_2025"
+MY_ROLE = "ndc_province_gia_lai_2025"
 ZONE = "Asia/Ho_Chi_Minh"
 _numbers = itertools.count(1)
 
@@ -237,19 +238,22 @@ def test_groups_that_show_different_columns_of_one_dataset_are_refused_and_nothi
         place.ask("UPDATE control.dataset SET restricted = '{doctor}' WHERE dataset = 'clinic'")
 
 
-def test_colleagues_use_what_a_person_makes_in_the_workspace_and_others_do_not(place: Place) -> None:
+def test_what_a_person_makes_in_the_workspace_is_its_own_and_what_it_makes_as_the_province_is_its_colleagues_too(place: Place) -> None:
     maker, colleague, stranger = (place.add(group).login for group in (MINE, MINE, OTHER))
-    table = f"{WORKSPACE}.t{next(_numbers)}"
+    own, shared = (f"{WORKSPACE}.t{next(_numbers)}" for _ in range(2))
     with place.connect(maker) as connection:
-        connection.execute(f"CREATE TABLE {table} (id serial, a int)".encode())
+        connection.execute(f"CREATE VIEW {own} AS SELECT province_id FROM national.clinic".encode())  # it shows what its owner sees
+        connection.execute(f"SET ROLE {MY_ROLE}".encode())
+        connection.execute(f"CREATE TABLE {shared} (id serial, a int)".encode())
     with place.connect(colleague) as connection:
-        connection.execute(f"INSERT INTO {table} (a) VALUES (7)".encode())
-        assert connection.execute(f"SELECT id, a FROM {table}".encode()).fetchall() == [(1, 7)]
-    with place.connect(stranger) as connection, pytest.raises(errors.InsufficientPrivilege):
-        connection.execute(f"SELECT * FROM {table}".encode())
+        connection.execute(f"INSERT INTO {shared} (a) VALUES (7)".encode())
+        assert connection.execute(f"SELECT id, a FROM {shared}".encode()).fetchall() == [(1, 7)]
+    for login, relation in ((colleague, own), (stranger, own), (stranger, shared)):
+        with place.connect(login) as connection, pytest.raises(errors.InsufficientPrivilege):
+            connection.execute(f"SELECT * FROM {relation}".encode())
     assert place.disable(maker).objects == 1
     with place.connect(colleague) as connection:
-        assert connection.execute(f"SELECT a FROM {table}".encode()).fetchall() == [(7,)]
+        assert connection.execute(f"SELECT a FROM {shared}".encode()).fetchall() == [(7,)]
 
 
 def test_a_dry_run_tells_all_and_leaves_nothing(place: Place) -> None:

@@ -102,6 +102,36 @@ def busy() -> MachineFault:
     )
 
 
+def end_delegation(connection: Connection, name: str, grantor: str, because: str, actor: str) -> int:
+    """End a delegation that `grantor` gave with its own login, and all that hang on it, in the centre's name; returns how many ended.
+
+    Raises `SetupFault` when there is none such.
+    """
+    from sqlalchemy import text
+
+    _wait_for_turn(connection)
+    count = text("SELECT count(*) FROM control.delegation WHERE revoked_at IS NULL")
+    before = connection.execute(count).scalar_one()
+    connection.execute(text("SELECT set_config('ndc.actor', :actor, true)"), {"actor": actor})
+    found = connection.execute(
+        text(
+            "UPDATE control.delegation SET revoked_at = now(), revoked_by = session_user, revoked_because = :because "
+            "WHERE name = :name AND grantor = :grantor AND NOT is_declared AND revoked_at IS NULL RETURNING delegation_id"
+        ),
+        {"name": name, "grantor": grantor, "because": because},
+    ).all()
+    if not found:
+        raise SetupFault(
+            Message(
+                f"«{grantor}» không có phân quyền tự giao nào mang tên «{name}»; xem: ndc delegations list. Quyền khai báo trong tệp thì sửa tệp.",
+                f"'{grantor}' gave no live delegation of the name '{name}'; see: ndc delegations list. Declared ones are ended in their file.",
+            ),
+            rule="delegation",
+        )
+    connection.execute(text("SELECT control.end_access()"))
+    return int(before - connection.execute(count).scalar_one())
+
+
 def drift(connection: Connection) -> tuple[str, ...]:
     """The SQL that would mend what differs from what the live delegations ask for."""
     from sqlalchemy import text
@@ -146,6 +176,8 @@ def _enter(connection: Connection, declaration: Declaration) -> AccessPlan:
     if mistakes:
         raise SetupFault(Message("\n".join(m.vi for m in mistakes), "\n".join(m.en for m in mistakes)), rule="delegation")
     ended = _adopt(connection, orphans)
+    if mistakes := _lost(connection, wanted, ended):
+        raise SetupFault(Message("\n".join(m.vi for m in mistakes), "\n".join(m.en for m in mistakes)), rule="delegation")
     said = say_difference([wanted[n] for n in new], set(changed), [live[n] for n in gone], ended, names)
     after = drift(connection)
     return AccessPlan(tuple(said), before, after)
@@ -318,6 +350,18 @@ def _adopt(connection: Connection, orphans: Sequence[dict[str, Any]]) -> list[tu
             )
             ended.append((child, refused[0]))
     return ended
+
+
+def _lost(connection: Connection, wanted: dict[str, Delegation], ended: Sequence[tuple[dict[str, Any], Message]]) -> list[Message]:
+    """Declared delegations that do not live because a changed or ended parent no longer holds them."""
+    why = {child["name"]: reason for child, reason in ended}
+    none_left = Message("quyền gốc của nó không còn.", "its parent is no more.")
+    live = _live(connection)
+    return [
+        Message(f"{d.source}: {name}: {why.get(name, none_left).vi}", f"{d.source}: {name}: {why.get(name, none_left).en}")
+        for name, d in wanted.items()
+        if name not in live
+    ]
 
 
 def _conflicts(connection: Connection, wanted: dict[str, Delegation]) -> list[Message]:

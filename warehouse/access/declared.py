@@ -6,6 +6,7 @@ centre's file may record what somebody else granted. Refuses: codes in place of 
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -173,12 +174,19 @@ def _resolve(cursor: Cursor, owner: str, world: World) -> Iterator[Delegation]:
 def _said(cursor: Cursor) -> str:
     if not cursor.text().strip():
         cursor.fault("không được để trống.", "this must not be empty.")
+    if any(unicodedata.category(letter) == "Cc" for letter in cursor.text().strip()):
+        cursor.fault("có ký tự điều khiển.", "this holds a control character.")
     return cursor.text().strip()
 
 
 def _day(cursor: Cursor) -> date:
     if not isinstance(cursor.value, date) or hasattr(cursor.value, "hour"):
         cursor.fault("cần một ngày, dạng 2026-12-31.", "a day is needed, such as 2026-12-31.")
+    if not 1900 <= cursor.value.year <= 9997:
+        cursor.fault(
+            "năm phải từ 1900 đến 9997; không có ngày hết thì bỏ until.",
+            "a year lies between 1900 and 9997; without an end leave out until.",
+        )
     return cursor.value
 
 

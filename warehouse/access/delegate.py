@@ -20,6 +20,7 @@ from warehouse.query import login_refused
 
 if TYPE_CHECKING:
     import psycopg
+    from psycopg.errors import Diagnostic
     from sqlalchemy import URL
 
 _NO_RIGHT = Message(
@@ -38,8 +39,6 @@ class Grant:
     datasets: tuple[str, ...] | None = None
     provinces: tuple[str, ...] | None = None
     communes: tuple[str, ...] | None = None
-    periods_from: date | None = None
-    periods_until: date | None = None
     in_clear: tuple[str, ...] | None = ()
     start: date | None = None
     until: date | None = None
@@ -52,26 +51,23 @@ class Grant:
 def grant(url: URL, wanted: Grant, timezone: str, *, dry_run: bool = False) -> Mapping[str, Any]:
     """Enter a delegation and put it into force; returns its row. Raises `SetupFault` when it may not be given."""
     with _session(url) as connection:
-        name = connection.execute(
-            "SELECT control.delegate(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            (
-                wanted.grantee,
-                wanted.purpose,
-                wanted.legal_basis,
-                _list(wanted.datasets),
-                _list(wanted.provinces),
-                _list(wanted.communes),
-                wanted.periods_from,
-                wanted.periods_until,
-                _list(wanted.in_clear),
-                starts(wanted.start, timezone) if wanted.start else None,
-                ends(wanted.until, timezone) if wanted.until else None,
-                wanted.may_redelegate,
-                wanted.shares_workspace,
-                wanted.name,
-                wanted.grantor,
-            ),
-        ).fetchone()
+        asked = {
+            "grantee": wanted.grantee,
+            "purpose": wanted.purpose,
+            "legal_basis": wanted.legal_basis,
+            "datasets": _list(wanted.datasets),
+            "provinces": _list(wanted.provinces),
+            "communes": _list(wanted.communes),
+            "in_clear": _list(wanted.in_clear),
+            "from": starts(wanted.start, timezone) if wanted.start else None,
+            "until": ends(wanted.until, timezone) if wanted.until else None,
+            "may_redelegate": wanted.may_redelegate,
+            "workspace": wanted.shares_workspace,
+            "name": wanted.name,
+            "grantor": wanted.grantor,
+        }
+        said = ", ".join(f"p_{key} => %({key})s" for key in asked)
+        name = connection.execute(f"SELECT control.delegate({said})", asked).fetchone()
         assert name is not None
         (row,) = (
             r
@@ -83,13 +79,29 @@ def grant(url: URL, wanted: Grant, timezone: str, *, dry_run: bool = False) -> M
         return row
 
 
-def revoke(url: URL, name: str, because: str, *, dry_run: bool = False) -> int:
-    """End a delegation and all that hang on it; returns how many ended."""
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How many delegations ended; `warnings` are the database's own, in both languages."""
+
+    count: int
+    warnings: tuple[Message, ...]
+
+
+def revoke(url: URL, name: str, because: str, *, dry_run: bool = False) -> Ended:
+    """End a delegation and all that hang on it."""
+    warnings: list[Message] = []
+
+    def hear(said: Diagnostic) -> None:
+        if said.severity_nonlocalized == "WARNING":
+            vi, _, en = (said.message_primary or "").partition(" · ")
+            warnings.append(Message(vi, en or vi))
+
     with _session(url) as connection:
+        connection.add_notice_handler(hear)
         ended = connection.execute("SELECT control.revoke(%s, %s)", (name, because)).fetchone()
         if dry_run:
             connection.rollback()
-        return int(ended[0]) if ended else 0
+    return Ended(int(ended[0]) if ended else 0, tuple(warnings))
 
 
 def own_delegations(url: URL) -> list[Mapping[str, Any]]:

@@ -4,6 +4,7 @@
 --   control.wanted_*()     the policies and privileges that follow        control.live_*()   those that there are
 --   control.access_drift() the difference, as SQL                         control.apply_access()  carries it out
 --   control.delegate(), control.revoke(), control.my_delegations()        what people with a login may call
+--   control.take_turn()    carries out what they asked for, when their transaction is committed and not before
 -- Policies are written just as PostgreSQL prints them, so that text can be compared with text.
 
 -- ---------------------------------------------------------------- what follows from the delegations
@@ -59,11 +60,6 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM unnest(p_clauses) WITH ORDINALITY AS u (c, place) WHERE c IS NOT NULL
 $$;
 
-CREATE OR REPLACE FUNCTION control.open_ledger() RETURNS text[]
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT '{delivery_id,sender,dataset,province_id,period,sheet,file_name,sha256,size_bytes,state,received_at,lines_read,lines_loaded,lines_rejected,lines_waiting,lines_faulty,reasons,notices,changed_at,reported_at}'::text[]
-$$;
-
 CREATE OR REPLACE FUNCTION control.base_right() RETURNS TABLE (object text, role name, privilege text, columns text[])
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     -- What the pipeline, the centre, the auditor and everybody with a login may do with the control tables; no columns: all.
@@ -71,6 +67,10 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
         ('contract', 'ndc_loader', '{SELECT,INSERT,UPDATE}'::text[], NULL::text[]),
         ('dataset', 'ndc_loader', '{SELECT,INSERT,UPDATE}', NULL),
         ('province', 'ndc_loader', '{SELECT,INSERT,DELETE}', NULL),
+        ('commune', 'ndc_loader', '{SELECT,INSERT,DELETE}', NULL),
+        ('commune', 'ndc_people', '{SELECT}', NULL),
+        ('commune', 'ndc_centre', '{SELECT}', NULL),
+        ('commune', 'ndc_auditor', '{SELECT}', NULL),
         ('delivery', 'ndc_loader', '{SELECT,INSERT,UPDATE}', NULL),
         ('rejection', 'ndc_loader', '{SELECT,INSERT,DELETE}', NULL),
         ('reconciliation', 'ndc_loader', '{SELECT,INSERT,DELETE}', NULL),
@@ -82,7 +82,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
         ('contract', 'ndc_centre', '{SELECT}', NULL),
         ('dataset', 'ndc_centre', '{SELECT}', NULL),
         ('province', 'ndc_centre', '{SELECT}', NULL),
-        ('delivery', 'ndc_centre', '{SELECT}', control.open_ledger()),
+        ('delivery', 'ndc_centre', '{SELECT}', NULL),
         ('rejection', 'ndc_centre', '{SELECT}', '{delivery_id,sender,line,field,rule,severity}'),
         ('reconciliation', 'ndc_centre', '{SELECT}', NULL),
         ('decision', 'ndc_centre', '{SELECT}', NULL),
@@ -91,7 +91,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
         ('contract', 'ndc_auditor', '{SELECT}', NULL),
         ('dataset', 'ndc_auditor', '{SELECT}', NULL),
         ('province', 'ndc_auditor', '{SELECT}', NULL),
-        ('delivery', 'ndc_auditor', '{SELECT}', control.open_ledger()),
+        ('delivery', 'ndc_auditor', '{SELECT}', NULL),
         ('rejection', 'ndc_auditor', '{SELECT}', '{delivery_id,sender,line,field,rule,severity}'),
         ('reconciliation', 'ndc_auditor', '{SELECT}', '{delivery_id,sender,dataset,target,period,scope,is_total,measure,unit,line,ties}'),
         ('decision', 'ndc_auditor', '{SELECT}', NULL),
@@ -181,9 +181,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         FROM held h JOIN pg_attribute a ON a.attrelid = to_regclass(format('%I.%I', 'national', h.dataset)) AND a.attnum > 0 AND NOT a.attisdropped
         JOIN LATERAL unnest(h.restricted) f ON a.attname = f || '_pseudonym' WHERE h.schema = 'national'
     UNION SELECT 'table', 'control.' || b.object, f, b.role, b.privilege FROM control.base_right() b LEFT JOIN LATERAL unnest(b.columns) f ON true
-    UNION SELECT 'table', 'control.delivery', f, role, 'SELECT' FROM ledger CROSS JOIN unnest(control.open_ledger()) f
-    UNION SELECT 'table', 'control.' || t.name, NULL, role, 'SELECT' FROM ledger CROSS JOIN (VALUES ('rejection'), ('reconciliation')) t (name)
-    UNION SELECT 'table', 'control.decision', f, role, 'SELECT' FROM ledger CROSS JOIN unnest('{delivery_id,sender,action,reason,decided_at}'::text[]) f
+    UNION SELECT 'table', 'control.' || t.name, NULL, role, 'SELECT' FROM ledger CROSS JOIN (VALUES ('delivery'), ('rejection'), ('reconciliation'), ('decision')) t (name)
     UNION SELECT 'function', p.oid::regprocedure::text, NULL, 'ndc_people', 'EXECUTE' FROM pg_proc p
         WHERE p.pronamespace = 'control'::regnamespace AND p.proname IN ('delegate', 'revoke', 'my_delegations')
     UNION SELECT 'schema', quote_ident(control.workspace(g.id)), NULL, s.role, p FROM control.grantee g JOIN control.span() s ON s.id = g.id CROSS JOIN (VALUES ('USAGE'), ('CREATE')) v (p)
@@ -249,40 +247,70 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     ORDER BY 1, 3, 4
 $$;
 
+CREATE OR REPLACE FUNCTION control.lock_tables(p_tables text[], p_tries int) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_table text;
+BEGIN
+    -- A lock is taken at once or not at all, at first, and later with a short wait, so that no reader queues behind us for long.
+    FOR attempt IN 1..p_tries LOOP
+        BEGIN
+            PERFORM set_config('lock_timeout', CASE WHEN attempt <= 10 THEN '1ms' ELSE greatest(400 / greatest(cardinality(p_tables), 1), 5) || 'ms' END, true);
+            FOREACH v_table IN ARRAY coalesce(p_tables, '{}') LOOP
+                EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', v_table);
+            END LOOP;
+            PERFORM set_config('lock_timeout', '0', true);
+            RETURN true;
+        EXCEPTION WHEN lock_not_available THEN
+            NULL;
+        END;
+        PERFORM pg_sleep(least(0.02 * attempt, 0.5));
+    END LOOP;
+    RETURN false;
+END $$;
+
 CREATE OR REPLACE FUNCTION control.apply_access() RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_statements text[];
     v_tables text[];
-    v_table text;
 BEGIN
-    -- Everything is known before anything is locked; then the locks are held for the change of the catalogue alone. A lock is taken
-    -- at once or not at all, at first, and later with a short wait, so that no reader queues behind us for long.
+    -- Everything is known before anything is locked; then the locks are held for the change of the catalogue alone.
     PERFORM pg_advisory_xact_lock(11);
     SELECT array_agg(statement ORDER BY step, object, name), array_agg(DISTINCT object) FILTER (WHERE what IN ('policy', 'row security'))
     INTO v_statements, v_tables FROM control.access_drift();
     IF v_statements IS NULL THEN
         RETURN 0;
     END IF;
-    FOR attempt IN 1..60 LOOP
-        BEGIN
-            PERFORM set_config('lock_timeout', CASE WHEN attempt <= 10 THEN '1ms' ELSE greatest(400 / greatest(cardinality(v_tables), 1), 5) || 'ms' END, true);
-            FOREACH v_table IN ARRAY coalesce(v_tables, '{}') LOOP
-                EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', v_table);
-            END LOOP;
-            EXIT;
-        EXCEPTION WHEN lock_not_available THEN
-            IF attempt = 60 THEN
-                RAISE;
-            END IF;
-        END;
-        PERFORM pg_sleep(least(0.02 * attempt, 0.5));
-    END LOOP;
-    PERFORM set_config('lock_timeout', '0', true);
+    IF NOT control.lock_tables(v_tables, 60) THEN
+        RAISE lock_not_available USING MESSAGE = 'Các bảng đang bận · The tables are busy';
+    END IF;
     FOR i IN 1..cardinality(v_statements) LOOP
         EXECUTE v_statements[i];
     END LOOP;
     RETURN cardinality(v_statements);
+END $$;
+
+CREATE OR REPLACE FUNCTION control.end_access() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_step record;
+    v_tables text[];
+BEGIN
+    -- What ends must end now, or whoever reads could keep it alive by reading on. A policy needs the table for itself, a REVOKE does not:
+    -- where the table is busy, the roles concerned lose the whole table until the next apply_access() gives them back what is theirs.
+    PERFORM pg_advisory_xact_lock(11);
+    SELECT array_agg(DISTINCT object) FILTER (WHERE what IN ('policy', 'row security')) INTO v_tables FROM control.access_drift();
+    IF control.lock_tables(v_tables, 12) THEN
+        PERFORM control.apply_access();
+        RETURN;
+    END IF;
+    PERFORM set_config('lock_timeout', '0', true);
+    FOR v_step IN SELECT DISTINCT format('REVOKE ALL ON %s FROM %s', object, role) AS statement FROM control.access_drift() WHERE what = 'policy' AND statement LIKE 'DROP POLICY%'
+                  UNION SELECT statement FROM control.access_drift() WHERE statement LIKE 'REVOKE %' LOOP
+        EXECUTE v_step.statement;
+    END LOOP;
+    RAISE WARNING 'Bảng đang bận: đã cắt quyền của bên nhận trên cả bảng; lần apply sau trả lại phần còn hiệu lực · The tables are busy: the grantee lost them whole; the next apply gives back what still holds';
 END $$;
 
 -- ---------------------------------------------------------------- what may be entered
@@ -292,6 +320,12 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     -- What `child` has and `parent` has not; NULL stands for everything.
     SELECT CASE WHEN p_parent IS NULL THEN NULL WHEN p_child IS NULL THEN '*'
            ELSE (SELECT string_agg(v, ', ' ORDER BY v) FROM unnest(p_child) v WHERE v <> ALL (p_parent)) END
+$$;
+
+CREATE OR REPLACE FUNCTION control.lasts_until(d control.delegation) RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- A person holds nothing beyond the last day of its login, and so gives nothing beyond it.
+    SELECT least(d.until_at, (SELECT g.valid_until FROM control.grantee g WHERE g.id = d.grantee AND g.kind = 'person'))
 $$;
 
 CREATE OR REPLACE FUNCTION control.too_wide(child control.delegation, parent control.delegation) RETURNS text
@@ -305,7 +339,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         CASE WHEN parent.periods_from > coalesce(child.periods_from, '-infinity') OR parent.periods_until < coalesce(child.periods_until, 'infinity') THEN 'periods' END,
         'columns: ' || control.beyond(child.in_clear, parent.in_clear),
         CASE WHEN child.from_at < parent.from_at THEN 'from: ' || child.from_at END,
-        CASE WHEN child.until_at > parent.until_at OR (child.until_at IS NULL AND parent.until_at IS NOT NULL) THEN 'until: ' || coalesce(child.until_at::text, '*') END,
+        CASE WHEN child.until_at > control.lasts_until(parent) OR (child.until_at IS NULL AND control.lasts_until(parent) IS NOT NULL) THEN 'until: ' || coalesce(child.until_at::text, '*') END,
         CASE WHEN child.workspace_of <> CASE WHEN parent.is_own THEN control.holder(parent.grantee) ELSE coalesce(parent.workspace_of, '') END THEN 'workspace' END), '')
 $$;
 
@@ -341,6 +375,11 @@ BEGIN
     v_wide := control.too_wide(NEW, v_parent);
     IF v_wide IS NOT NULL THEN
         RAISE EXCEPTION 'Rộng hơn quyền gốc «%»: % · Wider than its parent "%": %', v_parent.name, v_wide, v_parent.name, v_wide USING ERRCODE = 'ND002';
+    END IF;
+    IF NEW.workspace_of IS NOT NULL AND (NEW.until_at IS NOT NULL OR NEW.from_at > now()) THEN
+        -- The way into a schema is a grant, and PostgreSQL's grants know no day.
+        RAISE EXCEPTION 'Vùng làm việc chỉ chia sẻ được từ bây giờ và không có ngày hết; hãy giao riêng, rồi thu hồi khi xong · '
+            'A workspace is shared from now on and without an end: share it in a delegation of its own, and revoke that when it is over' USING ERRCODE = 'ND008';
     END IF;
     RETURN NEW;
 END $$;
@@ -406,11 +445,69 @@ CREATE OR REPLACE TRIGGER only_revoked BEFORE TRUNCATE ON control.delegation FOR
 
 -- ---------------------------------------------------------------- what people with a login may call
 
+CREATE OR REPLACE FUNCTION control.commune_meaning(p_code text, p_provinces text[], p_day date) RETURNS SETOF control.commune
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- What a commune's code means in one of the provinces on a day; a day before the list begins is answered as its first.
+    SELECT c.* FROM control.commune c CROSS JOIN (SELECT greatest(p_day, min(valid_from)) AS day FROM control.commune) d
+    WHERE c.code = p_code AND (p_provinces IS NULL OR c.province_id = ANY (p_provinces)) AND c.valid_from <= d.day AND (c.valid_to IS NULL OR d.day <= c.valid_to) LIMIT 1
+$$;
+
+CREATE OR REPLACE FUNCTION control.refuse_contradictions() RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_datasets text := (SELECT string_agg(DISTINCT dataset, ', ') FROM control.column_conflict());
+BEGIN
+    -- Not whose login it is, nor what else it holds: that is no business of the caller.
+    IF v_datasets IS NOT NULL THEN
+        RAISE EXCEPTION 'Trái nhau: bên nhận sẽ thấy rõ các cột khác nhau của % ở các dòng khác nhau; hãy giao cùng các cột, hoặc giao cho người khác · '
+            'Contradictory: the grantee would see different columns of % in clear in different rows; give the same columns, or give them to another',
+            v_datasets, v_datasets USING ERRCODE = 'ND007';
+    END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION control.ask_turn(p_only_ends boolean) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    INSERT INTO control.access_turn AS t (transaction, only_ends) VALUES (pg_current_xact_id(), p_only_ends)
+    ON CONFLICT (transaction) DO UPDATE SET only_ends = t.only_ends AND excluded.only_ends
+$$;
+
+CREATE OR REPLACE FUNCTION control.take_turn() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_only_ends boolean;
+BEGIN
+    -- At the end of the transaction that asked: until then it keeps nobody waiting. What was true when it asked is looked at again.
+    DELETE FROM control.access_turn WHERE transaction = NEW.transaction RETURNING only_ends INTO v_only_ends;
+    PERFORM set_config('lock_timeout', '20s', true);
+    PERFORM pg_advisory_xact_lock(11);
+    PERFORM set_config('lock_timeout', '0', true);
+    IF EXISTS (SELECT FROM control.delegation c JOIN control.delegation p ON p.delegation_id = c.parent_id
+               WHERE c.created_at = now() AND c.revoked_at IS NULL AND p.revoked_at IS NOT NULL) THEN
+        RAISE EXCEPTION 'Quyền gốc vừa bị thu hồi · Its parent was revoked just now' USING ERRCODE = 'ND003';
+    END IF;
+    UPDATE control.delegation c SET revoked_at = now(), revoked_by = session_user, revoked_because = 'parent ' || p.name
+    FROM control.delegation p WHERE p.delegation_id = c.parent_id AND c.revoked_at IS NULL AND p.revoked_at IS NOT NULL;
+    IF v_only_ends THEN
+        PERFORM control.end_access();
+    ELSE
+        PERFORM control.refuse_contradictions();
+        PERFORM control.apply_access();
+    END IF;
+    RETURN NULL;
+END $$;
+
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'control.access_turn'::regclass AND tgname = 'take_turn') THEN
+        CREATE CONSTRAINT TRIGGER take_turn AFTER INSERT ON control.access_turn DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION control.take_turn();
+    END IF;
+END $$;
+
 CREATE OR REPLACE FUNCTION control.spoken_for(p_login name) RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     -- The ids in whose name a login may speak: itself, and the provinces and organisations that it belongs to; of ended ones their heirs speak.
     SELECT s.id FROM control.span() s JOIN control.grantee h ON h.id = s.holder_id JOIN pg_roles r ON r.rolname = h.role
     WHERE (s.from_at IS NULL OR s.from_at <= now()) AND (s.until_at IS NULL OR s.until_at > now()) AND h.kind <> 'group' AND pg_has_role(p_login, r.oid, 'MEMBER')
+      AND NOT EXISTS (SELECT FROM control.grantee me WHERE me.role = p_login AND me.valid_until <= now())
 $$;
 
 CREATE OR REPLACE FUNCTION control.delegate(
@@ -427,7 +524,9 @@ DECLARE
     v_closest text;
     v_unknown text;
 BEGIN
-    PERFORM pg_advisory_xact_lock(11);
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'Phân quyền cần mức cô lập READ COMMITTED · Delegating needs the isolation level READ COMMITTED' USING ERRCODE = 'ND001';
+    END IF;
     SELECT array_agg(DISTINCT control.holder(d.grantee)) INTO v_grantors FROM control.delegation d
     WHERE d.revoked_at IS NULL AND (d.until_at IS NULL OR d.until_at > now()) AND d.may_redelegate AND d.grantee = ANY (ARRAY(SELECT control.spoken_for(session_user)))
       AND (p_grantor IS NULL OR control.holder(d.grantee) = (SELECT control.holder(p_grantor)));
@@ -436,6 +535,9 @@ BEGIN
             coalesce('với tư cách ' || p_grantor, ''), session_user, coalesce('as ' || p_grantor, '') USING ERRCODE = 'ND001';
     ELSIF cardinality(v_grantors) > 1 THEN
         RAISE EXCEPTION 'Giao với tư cách nào: %? · In whose name: %?', array_to_string(v_grantors, ', '), array_to_string(v_grantors, ', ') USING ERRCODE = 'ND001';
+    END IF;
+    IF (SELECT count(*) FROM control.delegation WHERE revoked_at IS NULL AND NOT is_declared AND grantor = v_grantors[1]) >= 1000 THEN
+        RAISE EXCEPTION '% đã giao 1.000 quyền đang hiệu lực · % has 1,000 live delegations already', v_grantors[1], v_grantors[1] USING ERRCODE = 'ND009';
     END IF;
     IF NOT EXISTS (SELECT FROM control.grantee g WHERE g.id = p_grantee AND g.kind <> 'group') OR control.holder(p_grantee) IS NULL THEN
         RAISE EXCEPTION 'Không có cơ quan hay người «%» · There is no organisation or person "%"', p_grantee, p_grantee USING ERRCODE = 'ND006';
@@ -463,10 +565,17 @@ BEGIN
         v_new.periods_until := least(p_periods_until, v_parent.periods_until);
         v_new.in_clear := p_in_clear;
         v_new.from_at := coalesce(p_from, greatest(now(), v_parent.from_at));
-        v_new.until_at := coalesce(p_until, v_parent.until_at);
+        v_new.until_at := coalesce(p_until, control.lasts_until(v_parent));
         v_new.workspace_of := CASE WHEN p_workspace THEN CASE WHEN v_parent.is_own THEN control.holder(v_parent.grantee) ELSE coalesce(v_parent.workspace_of, '-') END END;
-        v_wide := control.too_wide(v_new, v_parent);
-        EXIT WHEN v_wide IS NULL;
+        v_unknown := NULL;
+        IF p_communes IS NOT NULL AND v_parent.communes IS NULL THEN
+            -- Codes change their meaning: they are meant as on the first day, and show only periods in which they mean that.
+            SELECT greatest(v_new.periods_from, max(m.valid_from)), least(v_new.periods_until, min(m.valid_to)), string_agg(x, ', ') FILTER (WHERE m.code IS NULL)
+            INTO v_new.periods_from, v_new.periods_until, v_unknown
+            FROM unnest(p_communes) x LEFT JOIN LATERAL control.commune_meaning(x, v_new.provinces, v_new.from_at::date) m ON true;
+        END IF;
+        v_wide := concat_ws('; ', control.too_wide(v_new, v_parent), 'communes: ' || v_unknown);
+        EXIT WHEN v_wide = '';
         IF v_closest IS NULL OR length(v_wide) < length(v_closest) THEN
             v_closest := v_wide;
         END IF;
@@ -480,14 +589,8 @@ BEGIN
     VALUES (coalesce(p_name, v_grantors[1] || '-' || p_grantee || '-' || (SELECT coalesce(max(delegation_id), 0) + 1 FROM control.delegation)), v_parent.delegation_id, v_grantors[1], p_grantee,
             v_new.datasets, v_new.provinces, v_new.communes, v_new.periods_from, v_new.periods_until, v_new.in_clear, v_new.workspace_of, v_new.from_at, v_new.until_at, p_may_redelegate, p_purpose, p_legal_basis, 'ndc delegate')
     RETURNING * INTO v_new;
-    -- Not whose login it is, nor what else it holds: that is no business of the caller.
-    SELECT string_agg(DISTINCT dataset, ', ') INTO v_wide FROM control.column_conflict();
-    IF v_wide IS NOT NULL THEN
-        RAISE EXCEPTION 'Trái nhau: bên nhận sẽ thấy rõ các cột khác nhau của % ở các dòng khác nhau; hãy giao cùng các cột, hoặc giao cho người khác · '
-            'Contradictory: the grantee would see different columns of % in clear in different rows; give the same columns, or give them to another',
-            v_wide, v_wide USING ERRCODE = 'ND007';
-    END IF;
-    PERFORM control.apply_access();
+    PERFORM control.refuse_contradictions();
+    PERFORM control.ask_turn(false);
     RETURN v_new.name;
 END $$;
 
@@ -498,7 +601,6 @@ DECLARE
     v_found control.delegation;
     v_before int := (SELECT count(*) FROM control.delegation WHERE revoked_at IS NULL);
 BEGIN
-    PERFORM pg_advisory_xact_lock(11);
     -- Each grantor names its own: one's own before what descends from it, both before what the centre declared.
     SELECT d.* INTO v_found FROM control.delegation d WHERE d.name = p_name AND d.revoked_at IS NULL
        AND EXISTS (SELECT FROM control.ancestors(d.delegation_id) a WHERE a.grantor = ANY (ARRAY(SELECT control.spoken_for(session_user))))
@@ -509,7 +611,7 @@ BEGIN
         RAISE EXCEPTION '«%» được khai báo trong tệp %; trung tâm sửa tệp rồi apply · "%" is declared in %; the centre edits the file and applies it', p_name, v_found.source, p_name, v_found.source USING ERRCODE = 'ND001';
     END IF;
     UPDATE control.delegation SET revoked_at = now(), revoked_by = session_user, revoked_because = p_because WHERE delegation_id = v_found.delegation_id;
-    PERFORM control.apply_access();
+    PERFORM control.ask_turn(true);
     RETURN v_before - (SELECT count(*) FROM control.delegation WHERE revoked_at IS NULL);
 END $$;
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo
 
 from expectations.document import Cursor, parse_document, read_text
@@ -107,7 +107,11 @@ def _organisation(cursor: Cursor, registry: Registry) -> Grantee:
 
 
 def starts(day: date, timezone: str) -> datetime:
-    """The first moment of a day."""
+    """The first moment of a day. Raises `SetupFault` for a day that no calendar of ours has."""
+    if not 1900 <= day.year <= 9997:
+        raise SetupFault(
+            Message(f"ngày {day} không nằm giữa năm 1900 và 9997.", f"the day {day} is not between 1900 and 9997."), rule="day"
+        )
     return datetime.combine(day, time(), ZoneInfo(timezone)).astimezone(UTC)
 
 
@@ -117,9 +121,23 @@ def ends(day: date, timezone: str) -> datetime:
 
 
 def enter_grantees(connection: Connection, grantees: Sequence[Grantee], timezone: str) -> None:
-    """Bring control.grantee to these groups, provinces and organisations; people are left alone."""
+    """Bring control.grantee to these groups, provinces and organisations; people are left alone.
+
+    Raises `SetupFault` for an id that is, or was, somebody else's: who held a delegation must stay known.
+    """
     from sqlalchemy import text
 
+    there = {row.id: row for row in connection.execute(text("SELECT id, kind, name, province_id, ended_at FROM control.grantee"))}
+    for g in grantees:
+        was = there.get(g.id)
+        if was is not None and (was.kind != g.kind or _is_revived_as_another(was, g)):
+            raise SetupFault(
+                Message(
+                    f"id «{g.id}» đang hoặc đã là của bên khác ({was.name}); hãy chọn id mới.",
+                    f"the id '{g.id}' is or was somebody else's ({was.name}); choose another.",
+                ),
+                rule="grantee",
+            )
     connection.execute(
         text(
             "INSERT INTO control.grantee AS g (id, role, kind, name, province_id, valid_from, valid_until, heir_id) "
@@ -146,6 +164,14 @@ def enter_grantees(connection: Connection, grantees: Sequence[Grantee], timezone
     connection.execute(
         text("UPDATE control.grantee SET ended_at = now() WHERE ended_at IS NULL AND kind <> 'person' AND id <> ALL (:ids)"),
         {"ids": [g.id for g in grantees]},
+    )
+
+
+def _is_revived_as_another(was: Any, organisation: Grantee) -> bool:
+    return (
+        was.ended_at is not None
+        and was.kind == "organisation"
+        and (was.name, was.province_id) != (organisation.name, organisation.province_id)
     )
 
 

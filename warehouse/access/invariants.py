@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 CALLABLE = ("delegate", "revoke", "my_delegations")
 """What people may call; these run with the owner's rights."""
+DEFINERS = (*CALLABLE, "take_turn")
+"""The last is a trigger's, which nobody can call."""
 
 # Persons, groups and whoever belongs to one, but for the pipeline's own logins.
 _OURS = """
@@ -115,13 +117,13 @@ INVARIANTS = (
         "function",
         "leak",
         Message(
-            "Không có hàm SECURITY DEFINER ngoài ba hàm phân quyền, với search_path cố định",
-            "No function is SECURITY DEFINER but the three for delegating, whose search_path is fixed",
+            "Không có hàm SECURITY DEFINER ngoài bốn hàm phân quyền, với search_path cố định",
+            "No function is SECURITY DEFINER but the four for delegating, whose search_path is fixed",
         ),
         Message("{object} chạy bằng quyền của {role}.", "{object} runs with the rights of {role}."),
         "SELECT p.oid::regprocedure::text, r.rolname, NULL FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner JOIN pg_namespace n ON n.oid = p.pronamespace "
         f"WHERE p.prosecdef AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND (n.nspname = ANY (:schemas) OR {_MIGHTY}) AND NOT ("
-        "n.nspname = 'control' AND p.proname = ANY (:callable) AND r.rolname = 'ndc_owner' AND coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false))",
+        "n.nspname = 'control' AND p.proname = ANY (:definers) AND r.rolname = 'ndc_owner' AND coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false))",
     ),
     Invariant(
         "attribute",
@@ -246,7 +248,7 @@ def find_broken(connection: Connection, pipeline: tuple[str, ...]) -> Iterator[F
         "schemas": list(SCHEMAS),
         "groups": [group for group in GROUPS if group not in PIPELINE],
         "pipeline": sorted({SERVICE, *pipeline}),
-        "callable": list(CALLABLE),
+        "definers": list(DEFINERS),
         "powers": list(powers),
         "analyst": ANALYST,
         "centre": CENTRE,

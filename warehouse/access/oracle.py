@@ -104,8 +104,9 @@ class Grant:
     def has_ended(self, at: datetime) -> bool:
         return self.revoked_at is not None or (self.until_at is not None and self.until_at <= at)
 
-    def beyond(self, parent: Grant) -> frozenset[str]:
-        """In what this reaches further than `parent`; nothing when it may hang below it."""
+    def beyond(self, parent: Grant, holder_until: datetime | None = None) -> frozenset[str]:
+        """In what this reaches further than `parent`; nothing when it may hang below it. `holder_until`: the end of a person that holds
+        the parent, who gives nothing beyond it."""
         wider = {
             "may_redelegate": not parent.may_redelegate,
             "datasets": not _within(self.datasets, parent.datasets),
@@ -114,7 +115,7 @@ class Grant:
             "columns": not _within(self.in_clear, parent.in_clear),
             "periods": _earlier(self.periods_from, parent.periods_from) or _later(self.periods_until, parent.periods_until),
             "from": _earlier(self.from_at, parent.from_at),
-            "until": _later(self.until_at, parent.until_at),
+            "until": _later(self.until_at, parent.until_at) or _later(self.until_at, holder_until),
             "workspace": self.workspace_of is not None and not parent.is_own and self.workspace_of != parent.workspace_of,
         }
         return frozenset(what for what, is_wider in wider.items() if is_wider)
@@ -187,6 +188,11 @@ class Oracle:
     def holders(self, grant: Grant) -> tuple[Party, ...]:
         """The grantee, and after a merger its heir. A province's own rows do not pass on: the heir has its own."""
         return self._line(grant.grantee)[: 1 if grant.is_own else None]
+
+    def last_moment(self, grant: Grant) -> datetime | None:
+        """The end of the person that holds a delegation, if it is one and has an end."""
+        party = self._by_party.get(grant.grantee)
+        return party.valid_until if party is not None and party.kind == "person" else None
 
     def holder(self, party_id: str, at: datetime) -> Party | None:
         """Who stands for an id at a moment."""

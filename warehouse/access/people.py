@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from expectations.document import suggestion
 from expectations.faults import MachineFault, Message, SetupFault
 from warehouse.access.grantees import ends
-from warehouse.access.person_login import change_password, close_login, create_login, end_sessions, limits_of, share_workspaces
+from warehouse.access.person_login import change_password, close_login, create_login, end_sessions, limits_of
 from warehouse.engine import run_script
 
 if TYPE_CHECKING:
@@ -130,10 +130,8 @@ def add_person(admin: Warehouse, new: NewPerson, password: str, actor: str, time
         groups = tuple(dict.fromkeys(_find_group(connection, asked) for asked in new.groups))
         until = ends(new.until, timezone) if new.until else None
         _enter(connection, new, groups, until)
-        schemas = _workspaces(connection, groups)
         with _as_login(connection):
             create_login(connection, new.login, password, [g.role for g in groups], limits_of([g.id for g in groups]), until)
-            share_workspaces(connection, new.login, schemas)
         _refuse_conflict(connection, new.login)
         (person,) = _people(connection, new.login)
         if dry_run:
@@ -358,17 +356,6 @@ def _enter(connection: Connection, new: NewPerson, groups: Sequence[_Group], unt
         text("INSERT INTO control.membership (person, grantee, until, legal_basis) VALUES (:login, :group, :until, :legal_basis)"),
         [{"login": new.login, "group": g.id, "until": until, "legal_basis": new.legal_basis} for g in groups],
     )
-
-
-def _workspaces(connection: Connection, groups: Sequence[_Group]) -> dict[str, str]:
-    """The workspaces that exist of the provinces among `groups`, each with its province's role."""
-    from sqlalchemy import text
-
-    there = text(
-        "SELECT n.nspname, CAST(g.role AS text) FROM control.grantee g JOIN pg_namespace n ON n.nspname = control.workspace(g.id) "
-        "WHERE g.kind = 'province' AND g.id = ANY (:ids)"
-    )
-    return {row.nspname: row.role for row in connection.execute(there, {"ids": [g.id for g in groups]})}
 
 
 def _refuse_conflict(connection: Connection, login: str) -> None:

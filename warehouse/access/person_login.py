@@ -67,19 +67,6 @@ def change_password(connection: Connection, login: str, password: str) -> None:
     run_script(connection, f"ALTER ROLE {quote(connection, login)} PASSWORD {literal(scram_verifier(connection, login, password))}")
 
 
-def share_workspaces(connection: Connection, login: str, schemas: Mapping[str, str]) -> None:
-    """Let colleagues use what the person will make; `schemas` maps each workspace to the role of those who work there."""
-    if not schemas:
-        return
-    with _as_person(connection, login):
-        for schema, colleagues in schemas.items():
-            for rights in ("SELECT, INSERT, UPDATE, DELETE ON TABLES", "USAGE, SELECT ON SEQUENCES"):
-                run_script(
-                    connection,
-                    f"ALTER DEFAULT PRIVILEGES IN SCHEMA {quote(connection, schema)} GRANT {rights} TO {quote(connection, colleagues)}",
-                )
-
-
 def close_login(connection: Connection, login: str) -> None:
     """Let no new session begin, and take every membership away, by whomever it was granted (from 16 on each grantor's counts)."""
     from sqlalchemy import text

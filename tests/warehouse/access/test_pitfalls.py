@@ -179,8 +179,14 @@ def test_a_function_with_its_owner_s_rights_shows_all(world: World) -> None:
 
 def test_the_functions_that_run_as_the_owner_name_everything_by_pg_catalog(world: World) -> None:
     found = world.query("SELECT proname, proconfig FROM pg_proc WHERE prosecdef AND pronamespace = 'control'::regnamespace ORDER BY 1")
-    assert found == [(name, ["search_path=pg_catalog, pg_temp"]) for name in ("delegate", "my_delegations", "revoke")]
-    for sql in ("SELECT control.sight()", "SELECT control.apply_access()", "SELECT control.live_policy()", "SELECT control.note_change()"):
+    assert found == [(name, ["search_path=pg_catalog, pg_temp"]) for name in ("delegate", "my_delegations", "revoke", "take_turn")]
+    for sql in (
+        "SELECT control.sight()",
+        "SELECT control.apply_access()",
+        "SELECT control.live_policy()",
+        "SELECT control.note_change()",
+        "INSERT INTO control.access_turn VALUES (pg_current_xact_id(), true)",
+    ):
         assert world.is_denied("q_north", sql)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, Phase, event, example, given, settings
 from hypothesis import strategies as st
 
 from tests.warehouse.access.ways import Look, differences, rights, workspaces
-from tests.warehouse.access.world import DATASETS, PERIODS, PROVINCES, World
+from tests.warehouse.access.world import DATASETS, HERE, PERIODS, PROVINCES, World
 from warehouse.access.oracle import Grant, Oracle
 
 SETS = int(os.environ.pop("NDC_TEST_SETS", "40"))  # taken out: ndc refuses settings that it does not know
@@ -282,14 +283,16 @@ def expected_refusal(oracle: Oracle, step: Step, now: datetime) -> str | None:
         return "ND006"
     (giver,) = givers
     held = [g for g in oracle.grants if not g.has_ended(now) and giver in (h.id for h in oracle.holders(_passed_on(g)))]
-    for parent in sorted(held, key=lambda g: (not g.is_own, g.delegation_id)):
-        child = _child(step, parent, giver, now)
-        if not child.beyond(parent):
+    for parent in sorted(held, key=lambda g: (g.grantee != giver, not g.is_own, g.delegation_id)):
+        child = _child(step, parent, giver, now, oracle.last_moment(parent))
+        if child is not None and not child.beyond(parent, oracle.last_moment(parent)):
             break
     else:
         return "ND002"
     if oracle.is_circular(step.terms.grantee, parent, now):
         return "ND004"
+    if child.workspace_of is not None and (child.until_at is not None or (child.from_at is not None and child.from_at > now)):
+        return "ND008"
     if child.until_at is not None and child.from_at is not None and child.until_at <= child.from_at:
         return "23514"
     after = Oracle((*oracle.grants, child), oracle.parties, oracle.members, oracle.datasets)
@@ -301,7 +304,25 @@ def _passed_on(grant: Grant) -> Grant:
     return Grant(grant.delegation_id, grant.grantee)
 
 
-def _child(step: Step, parent: Grant, giver: str, now: datetime) -> Grant:
+def _meaning(codes: tuple[str, ...], provinces: frozenset[str] | None, day: date) -> tuple[date | None, date | None] | None:
+    """The periods in which commune codes mean what they mean on a day, by reference/communes.csv; None when one means nothing there."""
+    with (HERE / "reference" / "communes.csv").open() as file:
+        known = [row for row in csv.DictReader(file) if provinces is None or row["province_id"] in provinces]
+    found = [
+        next(
+            (r for r in known if r["code"] == code and r["valid_from"] <= str(day) and (not r["valid_to"] or str(day) <= r["valid_to"])),
+            None,
+        )
+        for code in codes
+    ]
+    if None in found:
+        return None
+    ends = [date.fromisoformat(r["valid_to"]) for r in found if r and r["valid_to"]]
+    return max(date.fromisoformat(r["valid_from"]) for r in found if r), min(ends, default=None)
+
+
+def _child(step: Step, parent: Grant, giver: str, now: datetime, holder_until: datetime | None) -> Grant | None:
+    """What these terms make of a parent; None where a commune code means nothing."""
     wanted, said = step.terms, step.terms.columns(now)
     workspace = (giver if parent.is_own else parent.workspace_of or "none") if step.workspace else None
     wide: dict[str, Any] = {name: getattr(parent, name) for name in ("datasets", "provinces", "communes", "until_at")}
@@ -311,6 +332,14 @@ def _child(step: Step, parent: Grant, giver: str, now: datetime) -> Grant:
         "periods_until": min(filter(None, (wanted.periods_until, parent.periods_until)), default=None),
     }
     from_at = max(filter(None, (now, parent.from_at)))
+    wide["until_at"] = min(filter(None, (parent.until_at, holder_until)), default=None)
+    if wanted.communes is not None and parent.communes is None:
+        provinces = parent.provinces if wanted.provinces is None else frozenset(wanted.provinces)
+        meant = _meaning(wanted.communes, provinces, (said.get("from_at") or from_at).date())
+        if meant is None:
+            return None
+        bounds["periods_from"] = max(filter(None, (bounds["periods_from"], meant[0])), default=None)
+        bounds["periods_until"] = min(filter(None, (bounds["periods_until"], meant[1])), default=None)
     return Grant(
         **{"delegation_id": 0, "parent_id": parent.delegation_id, "workspace_of": workspace, **wide, "from_at": from_at, **narrow, **bounds}
     )
@@ -323,7 +352,7 @@ def look_around(world: World, day: float) -> None:
     for grant in oracle.grants:
         if grant.parent_id is not None:
             (parent,) = (g for g in oracle.grants if g.delegation_id == grant.parent_id)
-            assert not grant.beyond(parent)
+            assert not grant.beyond(parent, oracle.last_moment(parent))
     found = []
     for login in PEOPLE:
         for dataset in DATASETS:

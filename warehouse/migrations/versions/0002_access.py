@@ -68,8 +68,8 @@ CREATE TABLE control.delegation (
     from_at timestamptz NOT NULL,
     until_at timestamptz,
     may_redelegate boolean NOT NULL DEFAULT false,
-    purpose text NOT NULL CHECK (purpose <> ''),
-    legal_basis text NOT NULL CHECK (legal_basis <> ''),
+    purpose text NOT NULL CHECK (btrim(purpose) <> ''),
+    legal_basis text NOT NULL CHECK (btrim(legal_basis) <> ''),
     is_declared boolean NOT NULL DEFAULT false,
     source text,
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -95,6 +95,22 @@ COMMENT ON COLUMN control.delegation.communes IS 'Trống: cả tỉnh · NULL: 
 COMMENT ON COLUMN control.delegation.periods_from IS 'Chỉ các kỳ từ ngày này: mã xã đổi nghĩa · Only periods from this day on: codes of communes change their meaning';
 COMMENT ON COLUMN control.delegation.in_clear IS 'Trường hạn chế thấy rõ, dạng tập.trường; trống: tất cả · Restricted fields seen in clear, as dataset.field; NULL: all of them';
 COMMENT ON COLUMN control.delegation.until_at IS 'Kết thúc, không kể thời điểm này · The first moment after its end';
+
+CREATE TABLE control.access_turn (
+    transaction xid8 PRIMARY KEY,
+    only_ends boolean NOT NULL
+);
+COMMENT ON TABLE control.access_turn IS 'Giao dịch đang xin đổi quyền; trống sau mỗi giao dịch · Transactions that ask for a change of access; empty between them';
+
+CREATE TABLE control.commune (
+    code text NOT NULL,
+    name text NOT NULL,
+    province_id text NOT NULL,
+    valid_from date NOT NULL,
+    valid_to date,
+    PRIMARY KEY (code, province_id, valid_from)
+);
+COMMENT ON TABLE control.commune IS 'Danh mục xã theo thời gian · The dated list of communes';
 
 CREATE TABLE control.membership (
     person text NOT NULL REFERENCES control.grantee,
@@ -223,6 +239,13 @@ COLUMNS = (
     ("delegation", "revoked_at", "Thu hồi lúc · When it was revoked"),
     ("delegation", "revoked_by", "Người thu hồi · Login that revoked it"),
     ("delegation", "revoked_because", "Lý do thu hồi · Why it was revoked"),
+    ("access_turn", "transaction", "Giao dịch · Transaction"),
+    ("access_turn", "only_ends", "Chỉ có thu hồi · Whether it only ends what was given"),
+    ("commune", "code", "Mã xã · Code of the commune"),
+    ("commune", "name", "Tên · Name"),
+    ("commune", "province_id", "Tỉnh · Province"),
+    ("commune", "valid_from", "Từ ngày · From this day"),
+    ("commune", "valid_to", "Đến hết ngày · To this day"),
     ("membership", "person", "Người · Person"),
     ("membership", "grantee", "Thuộc · Whom the person belongs to"),
     ("membership", "since", "Từ · Since"),
@@ -250,7 +273,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute(
-        "DROP TABLE control.access_change, control.membership, control.delegation, control.grantee, control.pseudonym_key;"
+        "DROP TABLE control.access_turn, control.commune, control.access_change, control.membership, control.delegation, control.grantee, control.pseudonym_key;"
         "ALTER TABLE control.dataset DROP COLUMN label, DROP COLUMN restricted, DROP COLUMN commune_field;"
         "ALTER TABLE control.rejection DROP COLUMN sender; ALTER TABLE control.reconciliation DROP COLUMN sender;"
         "ALTER TABLE control.decision DROP COLUMN sender"

@@ -14,7 +14,9 @@ from expectations.faults import Message
 
 if TYPE_CHECKING:
     from etl.site import Site
-    from warehouse.access.answers import Holding, Records, Sight, Verdict
+    from warehouse.access.answers import Holding, Sight
+    from warehouse.access.records import Records
+    from warehouse.access.why_empty import Verdict
     from warehouse.engine import URL
 
 app = typer.Typer(help="Who could see what, on any day, and proof of it. Ai thấy gì, và chứng minh.", no_args_is_help=True)
@@ -37,8 +39,8 @@ def who(
     as_json: Json = False,
 ) -> None:
     """Everybody who could see such rows at any moment of a day, and through what. Ai thấy được các dòng này."""
-    from warehouse.access.answers import day_span
     from warehouse.access.answers import who as answer
+    from warehouse.access.records import day_span
 
     site = open_site()
     day = on.date() if on else _now(site).date()
@@ -82,8 +84,9 @@ _PIPELINE = Message(
 @app.command()
 def what(role: Role = None, on: On = None, login: Login = None, as_json: Json = False) -> None:
     """Everything that a role or a person can see, or saw on a day: rows, columns, workspaces, ledger. Vai trò này thấy gì."""
-    from warehouse.access.answers import Span, day_span, shown
+    from warehouse.access.answers import shown
     from warehouse.access.answers import what as answer
+    from warehouse.access.records import Span, day_span
 
     site = open_site()
     role, records = _role(role, login), _records(site, _url(site, login))
@@ -144,8 +147,8 @@ def why_empty(
     as_json: Json = False,
 ) -> None:
     """Why do I see no rows? The first thing that explains it, and what to do. Vì sao không thấy dòng nào."""
-    from warehouse.access.answers import why_empty as answer
-    from warehouse.access.answers import why_no_rows
+    from warehouse.access.why_empty import why_empty as answer
+    from warehouse.access.why_empty import why_no_rows
 
     site = open_site()
     role, url = _role(role, login), _url(site, login)
@@ -182,7 +185,7 @@ _HIDDEN = Message(
 
 def _count(site: Site, records: Records, verdict: Verdict, dataset: str, province: str | None, url: URL | None) -> int:
     """The rows within the delegations of a verdict: the loader counts them, or the login itself."""
-    from warehouse.access.answers import count_own, count_seen
+    from warehouse.access.why_empty import count_own, count_seen
 
     table = records.find_dataset(dataset)
     if url is not None:
@@ -207,7 +210,7 @@ def list_changes(
     as_json: Json = False,
 ) -> None:
     """The audit table: who changed what, when, from what to what, by which act. Nhật ký thay đổi quyền."""
-    from warehouse.access.answers import changes, say_change
+    from warehouse.access.audit import changes, say_change
     from warehouse.access.grantees import starts
 
     site = open_site()
@@ -249,7 +252,7 @@ def _url(site: Site, login: str | None) -> URL | None:
 
 def _records(site: Site, url: URL | None = None) -> Records:
     """Everything that is written down, or what a person's login is told."""
-    from warehouse.access.answers import read_own_records, read_records
+    from warehouse.access.records import read_own_records, read_records
 
     if url is not None:
         return read_own_records(url, site.settings.timezone)

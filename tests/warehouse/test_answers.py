@@ -17,25 +17,11 @@ from etl.site import Site
 from expectations.faults import SetupFault
 from tests.warehouse.access_site import OWN, apply_site, new_person, put_rows, rows_as, write_access
 from warehouse.access import delegate
-from warehouse.access.answers import (
-    Records,
-    Span,
-    Verdict,
-    changes,
-    count_own,
-    count_seen,
-    day_span,
-    difference,
-    holdings,
-    read_own_records,
-    read_records,
-    say_change,
-    what,
-    who,
-    why_empty,
-    why_no_rows,
-)
+from warehouse.access.answers import holdings, what, who
+from warehouse.access.audit import changes, difference, say_change
 from warehouse.access.delegate import Grant
+from warehouse.access.records import Records, Span, day_span, read_own_records, read_records
+from warehouse.access.why_empty import Verdict, count_own, count_seen, why_empty, why_no_rows
 
 CONTRACTS = Path(__file__).resolve().parent / "access" / "contracts"  # three datasets, each with a commune, `phone` and `citizen`
 ZONE = "Asia/Ho_Chi_Minh"

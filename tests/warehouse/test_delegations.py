@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -696,3 +697,15 @@ def test_nobody_else_can_take_the_locks_that_loads_and_delegations_wait_for(site
         for grantee in ("gia-lai-2025", "centre", "public"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 rows_as(new_person(site, grantee), f"SELECT {call}")
+
+
+@pytest.mark.parametrize("said", ["", "  ", "a\x1b[2J", "x" * 3000])
+def test_reasons_are_words(site: Site, said: str) -> None:
+    officer = new_person(site, "gia-lai-2025")
+    name = delegate.grant(officer, given(), "UTC")["name"]
+    with pytest.raises(SetupFault, match="reason is missing"):
+        delegate.revoke(officer, name, said)
+    with pytest.raises(SetupFault, match="reason is missing"), site.warehouse.transaction("ndc_owner") as connection:
+        end_delegation(connection, name, "gia-lai-2025", said, "tester")
+    with pytest.raises(SetupFault, match="purpose"):
+        delegate.grant(officer, replace(given(), purpose=said), "UTC")

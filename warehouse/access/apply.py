@@ -108,18 +108,22 @@ def end_delegation(connection: Connection, name: str, grantor: str, because: str
     Raises `SetupFault` when there is none such.
     """
     from sqlalchemy import text
+    from sqlalchemy.exc import DBAPIError
 
     _wait_for_turn(connection)
     count = text("SELECT count(*) FROM control.delegation WHERE revoked_at IS NULL")
     before = connection.execute(count).scalar_one()
     connection.execute(text("SELECT set_config('ndc.actor', :actor, true)"), {"actor": actor})
-    found = connection.execute(
-        text(
-            "UPDATE control.delegation SET revoked_at = now(), revoked_by = session_user, revoked_because = :because "
-            "WHERE name = :name AND grantor = :grantor AND NOT is_declared AND revoked_at IS NULL RETURNING delegation_id"
-        ),
-        {"name": name, "grantor": grantor, "because": because},
-    ).all()
+    end = text(
+        "UPDATE control.delegation SET revoked_at = now(), revoked_by = session_user, revoked_because = :because "
+        "WHERE name = :name AND grantor = :grantor AND NOT is_declared AND revoked_at IS NULL RETURNING delegation_id"
+    )
+    try:
+        found = connection.execute(end, {"name": name, "grantor": grantor, "because": because}).all()
+    except DBAPIError as error:
+        if (message := refusal(error.orig)) is None:
+            raise
+        raise SetupFault(message, rule="delegation") from error
     if not found:
         raise SetupFault(
             Message(
@@ -422,5 +426,8 @@ def refusal(error: Any) -> Message | None:
     if state == "23514" and "names_something" in said:
         return Message("danh sách trống hoặc có chỗ trống.", "a list is empty, or has an empty place in it.")
     if state in ("23514", "23502"):
-        return Message("thiếu mục đích hoặc căn cứ pháp lý.", "the purpose or the legal basis is missing.")
+        return Message(
+            "thiếu mục đích, căn cứ pháp lý hoặc lý do, hoặc ở đó có ký tự điều khiển, hoặc quá 2.000 chữ.",
+            "the purpose, the legal basis or the reason is missing, holds a control character, or is longer than 2,000 letters.",
+        )
     return None

@@ -8,6 +8,7 @@ that would together show other columns in clear than each of them does.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ _NAME = Message(
     "không bắt đầu bằng pg_ hay ndc_.",
     "'{login}' cannot be a login: 2 to 31 small letters without marks, digits and _, a letter first; no word of SQL, nothing that begins with pg_ or ndc_.",
 )
+_FULL_NAME = Message("--name trống hoặc có ký tự điều khiển.", "--name is empty or holds a control character.")
 _TAKEN = Message(
     "Tên «{login}» đã có người, nhóm hoặc vai trò dùng; hãy chọn tên khác.",
     "The name '{login}' is taken by a person, a group or a role; choose another.",
@@ -127,6 +129,8 @@ def add_person(admin: Warehouse, new: NewPerson, password: str, actor: str, time
     """
     with _as_owner(admin, actor) as connection:
         _refuse_name(connection, new.login)
+        if new.name is not None and (not new.name.strip() or any(unicodedata.category(letter) == "Cc" for letter in new.name)):
+            raise SetupFault(_FULL_NAME, rule="person-name")
         groups = tuple(dict.fromkeys(_find_group(connection, asked) for asked in new.groups))
         until = ends(new.until, timezone) if new.until else None
         _enter(connection, new, groups, until)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -120,3 +120,9 @@ def say_difference(
         yield Message(
             f"− «{child['name']}» của {child['grantee']} kết thúc: {why.vi}", f"− '{child['name']}' of {child['grantee']} ends: {why.en}"
         )
+
+
+def say_moment(at: datetime, timezone: str) -> Message:
+    """A moment to the minute, in both languages."""
+    here = at.astimezone(ZoneInfo(timezone))
+    return Message(f"{here:%d/%m/%Y %H:%M}", f"{here:%-d %b %Y %H:%M}")

@@ -40,7 +40,7 @@ CREATE TABLE control.grantee (
     id text PRIMARY KEY,
     role name NOT NULL UNIQUE,
     kind text NOT NULL CHECK (kind IN ('group', 'province', 'organisation', 'person')),
-    name text NOT NULL,
+    name text NOT NULL CHECK (name ~ '[^[:space:]]' AND name !~ '[[:cntrl:]]' AND length(name) <= 300),
     province_id text,
     valid_from timestamptz,
     valid_until timestamptz,
@@ -68,8 +68,8 @@ CREATE TABLE control.delegation (
     from_at timestamptz NOT NULL,
     until_at timestamptz,
     may_redelegate boolean NOT NULL DEFAULT false,
-    purpose text NOT NULL CHECK (btrim(purpose) <> ''),
-    legal_basis text NOT NULL CHECK (btrim(legal_basis) <> ''),
+    purpose text NOT NULL,
+    legal_basis text NOT NULL,
     is_declared boolean NOT NULL DEFAULT false,
     source text,
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -80,6 +80,9 @@ CREATE TABLE control.delegation (
     CONSTRAINT ends_after_it_begins CHECK (until_at IS NULL OR until_at > from_at),
     CONSTRAINT days_of_a_calendar CHECK (from_at BETWEEN '1900-01-01Z' AND '9998-12-31Z' AND coalesce(until_at, from_at) BETWEEN '1900-01-01Z' AND '9998-12-31Z'
         AND coalesce(periods_from, '1900-01-01') BETWEEN '0001-01-01' AND '9998-12-31' AND coalesce(periods_until, '1900-01-01') BETWEEN '0001-01-01' AND '9998-12-31'),
+    CONSTRAINT reasons_in_words CHECK (purpose ~ '[^[:space:]]' AND legal_basis ~ '[^[:space:]]' AND coalesce(revoked_because, '-') ~ '[^[:space:]]'
+        AND purpose || legal_basis || coalesce(revoked_because, '') !~ '[[:cntrl:]]'
+        AND greatest(length(purpose), length(legal_basis), length(revoked_because)) <= 2000),
     CONSTRAINT plain_words CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9._/-]{0,150}$' AND array_to_string(datasets || provinces || communes || in_clear, ',') ~ '^[A-Za-z0-9._,-]*$'
         AND coalesce(array_ndims(datasets), 1) = 1 AND coalesce(array_ndims(provinces), 1) = 1 AND coalesce(array_ndims(communes), 1) = 1
         AND coalesce(array_ndims(in_clear), 1) = 1 AND coalesce(cardinality(communes), 0) <= 5000),

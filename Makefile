@@ -38,7 +38,7 @@ clean: ## remove the environment; data under .ndc stay
 .venv/ready: setup.cfg constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; set PYTHON=…" if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev,airflow]'
 	touch $@
 
 .PHONY: help demo test check format bench prove-nightly lock clean

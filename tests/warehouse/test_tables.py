@@ -171,7 +171,6 @@ def test_an_analyst_reads_every_row_but_no_restricted_column_and_writes_nothing(
             f"TRUNCATE national.{dataset}",
             f"INSERT INTO national.{dataset} (province_id) VALUES ('x')",
             "SELECT value FROM control.rejection",
-            "SELECT archive_path FROM control.delivery",
             "SET ROLE ndc_loader",
             "SET ROLE ndc_owner",
             "CREATE TABLE public.mine (a int)",

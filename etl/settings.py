@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, cast, get_args
 
 from expectations.faults import Message, SetupFault
 
+Login = Literal["service", "task"]
 ROOT = Path(__file__).resolve().parent.parent
 _KEY_LENGTH = 32
 
@@ -35,6 +39,17 @@ SETTINGS = (
     Setting("NDC_ACCESS", "warehouse/access", "folder of who sees what: organisations.yaml and delegations/*.yaml"),
     Setting("NDC_WAREHOUSE_URL", "(embedded server)", "PostgreSQL login of the pipeline: postgresql://user:password@host/database"),
     Setting(
+        "NDC_WAREHOUSE_URL_FILE",
+        "(not set)",
+        "file that holds NDC_WAREHOUSE_URL, in its place: a secret that stands in no environment; only its owner and group may read it",
+    ),
+    Setting(
+        "NDC_LOGIN",
+        "service",
+        "service, or task: a login that can become ndc_loader alone (on the embedded server: ndc_task); "
+        "commands that need the owner or the administrator refuse",
+    ),
+    Setting(
         "NDC_PSEUDONYM_KEY",
         "<home>/secrets/pseudonym_key",
         "the key of the pseudonyms, 32 random characters or more; without it a file, made when it is first needed",
@@ -57,7 +72,8 @@ class Settings:
     contracts: Path
     reference: Path
     access: Path = ROOT / "warehouse" / "access"
-    warehouse_url: str | None = None
+    warehouse_url: str | None = field(default=None, repr=False)
+    login: Login = "service"
     timezone: str = "Asia/Ho_Chi_Minh"
     settle_seconds: float = 2.0
     batch_rows: int = 50_000
@@ -92,12 +108,64 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         contracts=Path(environment.get("NDC_CONTRACTS") or ROOT / "expectations" / "contracts").absolute(),
         reference=Path(environment.get("NDC_REFERENCE") or ROOT / "warehouse" / "reference").absolute(),
         access=Path(environment.get("NDC_ACCESS") or ROOT / "warehouse" / "access").absolute(),
-        warehouse_url=environment.get("NDC_WAREHOUSE_URL") or None,
+        warehouse_url=_warehouse_url(environment),
+        login=_login(environment.get("NDC_LOGIN") or "service"),
         timezone=_zone(environment.get("NDC_TIMEZONE") or "Asia/Ho_Chi_Minh"),
         settle_seconds=_number(environment, "NDC_SETTLE_SECONDS", 2.0),
         batch_rows=int(_number(environment, "NDC_BATCH_ROWS", 50_000, least=1)),
         pseudonym_key=_key(environment.get("NDC_PSEUDONYM_KEY") or None),
     )
+
+
+def _warehouse_url(environment: Mapping[str, str]) -> str | None:
+    """The warehouse's address, itself or from a file.
+
+    The file may be read by its group, and by nobody else: a container's secret is often a file of the host's that the container's
+    account reaches only by a group (Compose keeps owner and mode; for Swarm, whose default is 0444, say `mode: 0440`).
+    """
+    url, name = environment.get("NDC_WAREHOUSE_URL") or None, environment.get("NDC_WAREHOUSE_URL_FILE")
+    if not name:
+        return url
+    if url:
+        raise SetupFault(
+            Message(
+                "NDC_WAREHOUSE_URL và NDC_WAREHOUSE_URL_FILE cùng được đặt; chỉ giữ một.",
+                "NDC_WAREHOUSE_URL and NDC_WAREHOUSE_URL_FILE are both set; keep one.",
+            ),
+            rule="setting",
+        )
+    try:
+        with Path(name).open() as file:
+            mode, text = os.fstat(file.fileno()).st_mode, file.read().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise SetupFault(
+            Message(
+                f"NDC_WAREHOUSE_URL_FILE={name}: không đọc được ({reason}).", f"NDC_WAREHOUSE_URL_FILE={name}: cannot be read ({reason})."
+            ),
+            rule="setting",
+        ) from error
+    if stat.S_IMODE(mode) & 0o007:
+        raise SetupFault(
+            Message(
+                f"NDC_WAREHOUSE_URL_FILE={name}: ai cũng đọc được mật khẩu. Hãy chạy: chmod o= {name}; nếu đã có người đọc, hãy đổi mật khẩu.",
+                f"NDC_WAREHOUSE_URL_FILE={name}: everybody can read the password. Run: chmod o= {name}; if somebody did, change it.",
+            ),
+            rule="setting",
+        )
+    if not text:
+        raise SetupFault(
+            Message(f"NDC_WAREHOUSE_URL_FILE={name}: tệp trống.", f"NDC_WAREHOUSE_URL_FILE={name}: the file is empty."), rule="setting"
+        )
+    return text
+
+
+def _login(text: str) -> Login:
+    if text not in get_args(Login):
+        raise SetupFault(
+            Message(f"NDC_LOGIN={text}: cần service hoặc task.", f"NDC_LOGIN={text}: service or task is needed."), rule="setting"
+        )
+    return cast("Login", text)
 
 
 def _key(text: str | None) -> str | None:

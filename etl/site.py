@@ -52,11 +52,12 @@ class Site:
         """The way to the warehouse: the embedded server, or the one in the settings."""
         from warehouse.logins import Logins
 
-        return Logins(self.settings.home, self.settings.warehouse_url, self.settings.server_settings)
+        is_task = self.settings.login == "task"
+        return Logins(self.settings.home, self.settings.warehouse_url, self.settings.server_settings, is_task=is_task)
 
     @cached_property
     def warehouse(self) -> Warehouse:
-        return self.logins.pipeline()
+        return self.logins.task() if self.settings.login == "task" else self.logins.pipeline()
 
     @cached_property
     def tables(self) -> dict[str, tuple[DatasetTable, ...]]:

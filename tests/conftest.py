@@ -17,7 +17,7 @@ from warehouse.access.grantees import Grantee
 from warehouse.access.load import group_grantees
 from warehouse.embedded import TEST_SETTINGS, Server
 from warehouse.engine import Warehouse
-from warehouse.logins import ANALYST, SERVICE
+from warehouse.logins import ANALYST, PIPELINE_GROUPS, SERVICE, TASK
 from warehouse.migrate import migrate, prepare_roles
 from warehouse.roles import ensure_login
 
@@ -53,12 +53,16 @@ class FixedLogins:
         admin = self.administrator()
         prepare_roles(admin, grantees, day)
         with admin.engine.begin() as connection:
-            ensure_login(connection, SERVICE, _PASSWORD, ("ndc_owner", "ndc_loader"), inherits=False)
+            for name, groups in PIPELINE_GROUPS.items():
+                ensure_login(connection, name, _PASSWORD, groups, inherits=False)
             ensure_login(connection, ANALYST, _PASSWORD, ("ndc_centre",), inherits=True)
         admin.dispose()
 
     def pipeline(self) -> Warehouse:
         return Warehouse(self._server.superuser_url(self._database).set(username=SERVICE, password=_PASSWORD))
+
+    def task(self) -> Warehouse:
+        return Warehouse(self._server.superuser_url(self._database).set(username=TASK, password=_PASSWORD))
 
     def analyst_url(self) -> object:
         return self._server.superuser_url(self._database).set(username=ANALYST, password=_PASSWORD)

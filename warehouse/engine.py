@@ -24,7 +24,7 @@ FIRST_SAFE = {15: 14, 16: 10, 17: 6}
 
 
 class Warehouse:
-    """The warehouse behind one URL. `url` is the pipeline's login, which may become `ndc_owner` and `ndc_loader`."""
+    """The warehouse behind one URL. `url` is the pipeline's login, which may become `ndc_owner` and `ndc_loader`, or a task's."""
 
     def __init__(self, url: URL) -> None:
         self.url = url
@@ -58,6 +58,8 @@ class Warehouse:
                 except OperationalError:
                     raise
                 except DBAPIError as error:
+                    if getattr(error.orig, "sqlstate", "") == "42501":
+                        raise SetupFault(_NOT_THAT_ROLE.fill(login=self.url.username, role=role), rule="not-migrated") from error
                     raise SetupFault(_NOT_MIGRATED, rule="not-migrated") from error
                 yield connection
 
@@ -85,6 +87,10 @@ def _lost_connections_told(url: URL) -> Iterator[None]:
 _NOT_MIGRATED = Message(
     "Kho dữ liệu chưa được khởi tạo hoặc tài khoản thiếu quyền; hãy chạy: ndc migrate",
     "The warehouse is not set up, or the login lacks the pipeline's roles; run: ndc migrate",
+)
+_NOT_THAT_ROLE = Message(
+    "Tài khoản {login} không được trở thành {role}. Nếu NDC_LOGIN=task, hãy chạy lệnh này với NDC_LOGIN=service; nếu không, hãy chạy: ndc migrate",
+    "The login {login} may not become {role}. With NDC_LOGIN=task, run this with NDC_LOGIN=service; otherwise run: ndc migrate",
 )
 
 

@@ -1,8 +1,9 @@
 """Who logs in to the warehouse, and with which password.
 
 Answers for: the embedded server is started when it is needed; the pipeline logs in as `ndc_service`, which owns nothing and
-bypasses nothing; analysts at the centre as `ndc_analyst`. Passwords are random, in files that only this account can read.
-Refuses: handing the pipeline a superuser's connection; that one is for `prepare` alone.
+bypasses nothing; tasks of the scheduler as `ndc_task`, which can become `ndc_loader` and nobody else; analysts at the centre as
+`ndc_analyst`. Passwords are random, in files that only this account can read.
+Refuses: handing the pipeline a superuser's connection; that one is for `prepare` alone, and never for a task.
 """
 
 from __future__ import annotations
@@ -24,19 +25,27 @@ if TYPE_CHECKING:
 
     from warehouse.access.grantees import Grantee
 
-SERVICE, ANALYST = "ndc_service", "ndc_analyst"
+SERVICE, TASK, ANALYST = "ndc_service", "ndc_task", "ndc_analyst"
+PIPELINE_GROUPS: Mapping[str, tuple[str, ...]] = {SERVICE: ("ndc_owner", "ndc_loader"), TASK: ("ndc_loader",)}
+"""What the pipeline's own logins may become."""
+
+_IS_TASK = Message(
+    "NDC_LOGIN=task: tác vụ chỉ nạp dữ liệu, không làm quản trị. Hãy chạy lệnh này với NDC_LOGIN=service.",
+    "NDC_LOGIN=task: tasks load data and administer nothing. Run this with NDC_LOGIN=service.",
+)
 
 
 class Logins:
-    """The logins of one installation: of the server behind `url`, or of the embedded one under `home`."""
+    """The logins of one installation: of the server behind `url`, or of the embedded one under `home`. A task's are without the
+    administrator's."""
 
-    def __init__(self, home: Path, url: str | None, server_settings: Mapping[str, str]) -> None:
-        self._home, self._url = home, url
+    def __init__(self, home: Path, url: str | None, server_settings: Mapping[str, str], *, is_task: bool = False) -> None:
+        self._home, self._url, self._is_task = home, url, is_task
         self.server = None if url else Server(home, settings=server_settings)
 
     def prepare(self, grantees: Iterable[Grantee] = (), day: date = date.max) -> None:
         """Have a server, the roles, those of `grantees` that live on `day` or later, the schemas and, on the embedded server, the
-        two logins. Safe to repeat."""
+        logins of pipeline, tasks and analysts. Safe to repeat."""
         from warehouse.migrate import prepare_roles
         from warehouse.roles import ensure_login
 
@@ -45,7 +54,8 @@ class Logins:
             prepare_roles(admin, grantees, day)
             if self.server:
                 with admin.engine.begin() as connection:
-                    ensure_login(connection, SERVICE, self._password(SERVICE, make=True), ("ndc_owner", "ndc_loader"), inherits=False)
+                    for name, groups in PIPELINE_GROUPS.items():
+                        ensure_login(connection, name, self._password(name, make=True), groups, inherits=False)
                     ensure_login(connection, ANALYST, self._password(ANALYST, make=True), ("ndc_centre",), inherits=True)
         finally:
             admin.dispose()
@@ -54,8 +64,14 @@ class Logins:
         """The warehouse as the pipeline sees it. Raises `SetupFault` when `prepare` was never run."""
         if self.server is None:
             return Warehouse(self._given)
-        url = self._login(SERVICE)
-        return Warehouse(url)
+        return Warehouse(self._login(SERVICE))
+
+    def task(self) -> Warehouse:
+        """The warehouse as a task sees it: it can become `ndc_loader` alone. On an external server that is for the login in
+        NDC_WAREHOUSE_URL to say. Raises `SetupFault` when `prepare` was never run."""
+        if self.server is None:
+            return Warehouse(self._given)
+        return Warehouse(self._login(TASK))
 
     def analyst_url(self) -> URL:
         """The login of an analyst at the centre, in a form that every client understands."""
@@ -99,7 +115,12 @@ class Logins:
             ) from error
 
     def administrator(self) -> Warehouse:
-        """The login that may create roles: the embedded server's superuser, or the one in the settings. Dispose of it soon."""
+        """The login that may create roles: the embedded server's superuser, or the one in the settings. Dispose of it soon.
+
+        Raises `SetupFault` for a task.
+        """
+        if self._is_task:
+            raise SetupFault(_IS_TASK, rule="task-login")
         if self.server is None:
             return Warehouse(self._given)
         self.server.start()

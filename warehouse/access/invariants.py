@@ -14,7 +14,7 @@ from expectations.faults import Message, SetupFault
 from warehouse.access.findings import Finding, Kind
 from warehouse.access.grantees import CENTRE
 from warehouse.engine import check_version
-from warehouse.logins import ANALYST, SERVICE
+from warehouse.logins import ANALYST, SERVICE, TASK
 from warehouse.roles import GROUPS, PIPELINE, SCHEMAS
 
 if TYPE_CHECKING:
@@ -152,12 +152,13 @@ INVARIANTS = (
         "pipeline",
         "leak",
         Message(
-            "Chỉ tài khoản của hệ thống thuộc ndc_owner và ndc_loader, và không kế thừa",
-            "Only the system's own login belongs to ndc_owner and ndc_loader, and inherits nothing of them",
+            "Chỉ các tài khoản của hệ thống thuộc ndc_owner và ndc_loader, và không kế thừa; tài khoản của tác vụ chỉ thuộc ndc_loader",
+            "Only the system's own logins belong to ndc_owner and ndc_loader, and inherit nothing of them; that of tasks belongs to ndc_loader alone",
         ),
         Message("{role} thuộc {object}{detail}.", "{role} belongs to {object}{detail}."),
-        "SELECT DISTINCT m.roleid::regrole::text, r.rolname, CASE WHEN r.rolname = ANY (:pipeline) THEN ' (INHERIT)' ELSE '' END "
-        "FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member WHERE m.roleid::regrole::text IN ('ndc_owner', 'ndc_loader') AND (r.rolname <> ALL (:pipeline) OR {inherits})",
+        "SELECT DISTINCT m.roleid::regrole::text, r.rolname, CASE WHEN r.rolname = ANY (:pipeline) AND {inherits} THEN ' (INHERIT)' ELSE '' END "
+        "FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member WHERE m.roleid::regrole::text IN ('ndc_owner', 'ndc_loader') AND (r.rolname <> ALL (:pipeline) OR {inherits}) "
+        "OR r.rolname = :task AND m.roleid::regrole::text <> 'ndc_loader'",
     ),
     Invariant(
         "membership",
@@ -247,7 +248,8 @@ def find_broken(connection: Connection, pipeline: tuple[str, ...]) -> Iterator[F
     values = {
         "schemas": list(SCHEMAS),
         "groups": [group for group in GROUPS if group not in PIPELINE],
-        "pipeline": sorted({SERVICE, *pipeline}),
+        "pipeline": sorted({SERVICE, TASK, *pipeline}),
+        "task": TASK,
         "definers": list(DEFINERS),
         "powers": list(powers),
         "analyst": ANALYST,

@@ -18,7 +18,7 @@ from warehouse.access.grantees import CENTRE
 from warehouse.access.oracle import Member, Oracle, read_oracle
 from warehouse.access.probe import Probe, Role
 from warehouse.engine import Warehouse, run_script, unreachable
-from warehouse.logins import ANALYST, SERVICE
+from warehouse.logins import ANALYST, SERVICE, TASK
 from warehouse.roles import GROUPS, PIPELINE
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def prove(admin: Warehouse, pipeline: str, *, is_live: bool = True) -> Proof:
 
     Without `is_live` the catalogue alone is examined, and no role's sight. Raises `SetupFault` when there is nothing to examine yet.
     """
-    own = tuple({pipeline, admin.url.username or pipeline, SERVICE})
+    own = tuple({pipeline, admin.url.username or pipeline, SERVICE, TASK})
     with _session(admin) as session:
         with _unchanged(session):
             with _as_owner(session):

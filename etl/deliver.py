@@ -41,8 +41,12 @@ if TYPE_CHECKING:
     from warehouse.engine import Connection
 
 
-def deliver(site: Site, delivery: Delivery, now: datetime, *, is_approved: bool = False, watch: Watch = UNWATCHED) -> Delivery:
+def deliver(
+    site: Site, delivery: Delivery, now: datetime, *, is_approved: bool = False, is_again: bool = False, watch: Watch = UNWATCHED
+) -> Delivery:
     """Carry a received (or approved) delivery to its end and return it as the ledger has it then.
+
+    `is_again`: its rows are shown already, and stay when this time it would not be loaded.
 
     Raises `MachineFault` or `SetupFault` when something else than the file is wrong; the delivery then waits for the next run.
     """
@@ -81,13 +85,15 @@ def deliver(site: Site, delivery: Delivery, now: datetime, *, is_approved: bool 
                 watch.on_step("staged")
             watch.on_step("loaded")
         except _NotLoaded as outcome:
-            _not_loaded(site, contract, delivery, outcome)
+            _not_loaded(site, contract, delivery, outcome, is_again=is_again)
         except SenderFault as fault:
-            _not_loaded(site, contract, delivery, _NotLoaded(Verdict("return", (Reason(fault.rule, fault.message),)), None))
+            refused = _NotLoaded(Verdict("return", (Reason(fault.rule, fault.message),)), None)
+            _not_loaded(site, contract, delivery, refused, is_again=is_again)
         except SetupFault as fault:
             if fault.rule not in TOO_EARLY:
                 raise
-            _not_loaded(site, contract, delivery, _NotLoaded(Verdict("return", (Reason(fault.rule, fault.message),)), None))
+            refused = _NotLoaded(Verdict("return", (Reason(fault.rule, fault.message),)), None)
+            _not_loaded(site, contract, delivery, refused, is_again=is_again)
         except load.PartitionRefused as refusal:
             raise SetupFault(
                 Message(
@@ -264,10 +270,19 @@ def _warned_totals(judged: Judged) -> list[Reason]:
     return [Reason(rule.id, rule.message) for rule in judged.broken_totals if rule.severity == "warning"]
 
 
-def _not_loaded(site: Site, contract: Contract, delivery: Delivery, outcome: _NotLoaded) -> None:
-    """Write down that a delivery is held, returned or superseded."""
+def _not_loaded(site: Site, contract: Contract, delivery: Delivery, outcome: _NotLoaded, *, is_again: bool) -> None:
+    """Write down that a delivery is held, returned or superseded. Raises `SetupFault` instead when its rows are shown and stay."""
     site.lake.delete(incoming_name(delivery))
     verdict, judged = outcome.verdict, outcome.judged
+    if is_again:
+        rules = ", ".join(reason.rule for reason in verdict.reasons)
+        raise SetupFault(
+            Message(
+                f"Đợt gửi {delivery.delivery_id}: hợp đồng hiện nay không nhận nữa ({rules}); dòng cũ được giữ nguyên.",
+                f"Delivery {delivery.delivery_id}: today's contract would not take it any more ({rules}); its rows stay as they are.",
+            ),
+            rule="not-again",
+        )
     with site.warehouse.transaction() as connection:
         if judged is None and not verdict.reasons:
             ledger.record(connection, delivery.delivery_id, "superseded")
@@ -332,7 +347,7 @@ def report(site: Site, delivery_id: int, now: datetime) -> Path:
         totals = ledger.reconciliations(connection, delivery_id)
         decided = ledger.decisions(connection, delivery_id)
     contract = site.contracts.get(delivery.dataset or "")
-    receipt = replace(_receipt(site, delivery), by_rule=by_rule, reconciliations=totals, decisions=decided)
+    receipt = replace(receipt_of(site, delivery), by_rule=by_rule, reconciliations=totals, decisions=decided)
     spool = site.work_file(f"{delivery_id}.rejections")
     if by_rule and not spool.exists():
         _judge_again(site, delivery, spool)
@@ -346,7 +361,8 @@ def report(site: Site, delivery_id: int, now: datetime) -> Path:
     return folder
 
 
-def _receipt(site: Site, delivery: Delivery) -> Receipt:
+def receipt_of(site: Site, delivery: Delivery) -> Receipt:
+    """What the receipt of a delivery says, but for its rejections, totals and decisions."""
     contract = site.contracts.get(delivery.dataset or "")
     return Receipt(
         delivery=delivery,
@@ -362,7 +378,7 @@ def _receipt(site: Site, delivery: Delivery) -> Receipt:
 
 def receipt_folder(site: Site, delivery: Delivery) -> Path:
     """Where the receipt of a delivery lies."""
-    return site.settings.outbox / delivery.sender / _receipt(site, delivery).folder_name
+    return site.settings.outbox / delivery.sender / receipt_of(site, delivery).folder_name
 
 
 def _judge_again(site: Site, delivery: Delivery, spool: Path) -> None:

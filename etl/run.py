@@ -10,18 +10,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from etl.decide import Evidence, Verdict, decide
-from etl.deliver import deliver, finish, task_of
-from etl.judge import Judged, judge, summarise_rejections
-from etl.receive import Arrival, Attribution, attribute, check_readable, clear, find_arrivals, receive
+from etl.deliver import deliver, finish
+from etl.receive import Arrival, Attribution, Received, attribute, check_readable, clear, find_arrivals, receive
 from etl.site import Site
 from etl.store import disk_fault
 from etl.watch import UNWATCHED, Watch
-from expectations.faults import Fault, MachineFault, Message, SenderFault, SetupFault
+from expectations.faults import Fault, MachineFault, Message, SetupFault
 from expectations.odcs import SENDER
 from expectations.period import Period
 from warehouse import ledger
@@ -34,19 +32,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Only:
-    """Which files of the inbox a run is about; None means all."""
+    """What a run is about; what is not said means all. `provinces` are ids of provinces or senders, `periods` the first and the
+    last day between which a period begins."""
 
     dataset: str | None = None
-    province: str | None = None
-    period: str | None = None
+    provinces: tuple[str, ...] = ()
+    periods: tuple[date, date] | None = None
 
     def takes(self, arrival: Arrival, found: Attribution) -> bool:
         """Whether a file is meant; one that could not be attributed is, unless something is asked for that it is not."""
         if self.dataset and (found.contract.dataset if found.contract else arrival.folder) != self.dataset:
             return False
-        if self.province and self.province not in (found.province_id, arrival.sender):
+        if self.provinces and not {found.province_id, arrival.sender} & {*self.provinces}:
             return False
-        return not self.period or any(str(part.period) == self.period for part in found.parts)
+        return self.periods is None or any(self.covers(part.period.start) for part in found.parts)
+
+    def means(self, delivery: Delivery) -> bool:
+        """Whether a delivery of the ledger is meant."""
+        if self.dataset and delivery.dataset != self.dataset:
+            return False
+        if self.provinces and not {delivery.province_id, delivery.sender} & {*self.provinces}:
+            return False
+        return self.periods is None or (delivery.period is not None and self.covers(delivery.period))
+
+    def covers(self, day: date) -> bool:
+        return self.periods is None or self.periods[0] <= day <= self.periods[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +77,6 @@ class Result:
     trouble: list[Trouble] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """The verdict on one part of a file, with nothing stored."""
-
-    dataset: str | None
-    period: str | None
-    province_id: str | None
-    verdict: Verdict
-    judged: Judged | None
-    by_rule: tuple[dict[str, Any], ...] = ()
-
-
 class Progress:
     """What a run tells about itself; the base tells nobody."""
 
@@ -96,13 +94,7 @@ class Progress:
 def run(site: Site, only: Only, now: Callable[[], datetime], progress: Progress) -> Result:
     """Finish, receive, deliver. Raises `MachineFault` or `SetupFault` only when nothing at all can be done."""
     result = Result()
-    if only.dataset and only.dataset not in site.contracts:
-        known = ", ".join(site.contracts)
-        raise SetupFault(
-            Message(f"Không có tập dữ liệu «{only.dataset}»; có: {known}.", f"There is no dataset '{only.dataset}'; there are {known}.")
-        )
-    if only.province and not site.registry.exists(only.province) and all(c.sender != only.province for c in site.contracts.values()):
-        raise SetupFault(Message(f"Không có tỉnh «{only.province}».", f"There is no province '{only.province}'."))
+    check_known(site, only)
     with site.warehouse.transaction() as connection:
         check_migrated(connection, site.contracts)
         left = ledger.unfinished(connection)
@@ -121,6 +113,18 @@ def run(site: Site, only: Only, now: Callable[[], datetime], progress: Progress)
     return result
 
 
+def check_known(site: Site, only: Only) -> None:
+    """Raise `SetupFault` for a dataset, province or sender that there is not."""
+    if only.dataset and only.dataset not in site.contracts:
+        known = ", ".join(site.contracts)
+        raise SetupFault(
+            Message(f"Không có tập dữ liệu «{only.dataset}»; có: {known}.", f"There is no dataset '{only.dataset}'; there are {known}.")
+        )
+    for name in only.provinces:
+        if not site.registry.exists(name) and all(c.sender != name for c in site.contracts.values()):
+            raise SetupFault(Message(f"Không có tỉnh «{name}».", f"There is no province '{name}'."))
+
+
 def carry_on(site: Site, delivery: Delivery, now: datetime, watch: Watch = UNWATCHED) -> Delivery:
     """Do what the ledger shows unfinished of one delivery; nothing when another process is at it."""
     with site.warehouse.transaction() as claim:
@@ -133,6 +137,30 @@ def carry_on(site: Site, delivery: Delivery, now: datetime, watch: Watch = UNWAT
         decided = ledger.decisions(claim, delivery.delivery_id)
         is_approved = bool(decided) and decided[-1]["action"] == "approve"
         return deliver(site, current, now, is_approved=is_approved, watch=watch)
+
+
+def load_again(site: Site, delivery_id: int, now: datetime, watch: Watch = UNWATCHED) -> Delivery:
+    """Judge the archived bytes of a delivery that is shown once more, by today's contract, and load what comes of it.
+
+    One that is not shown any more is left alone. Raises `SetupFault`, with everything as it was, when today's contract would return it.
+    """
+    with site.warehouse.transaction() as claim:
+        if not ledger.claim(claim, delivery_id):
+            raise busy(delivery_id)
+        current = ledger.get(claim, delivery_id)
+        if current.state != "stored":
+            return finish(site, delivery_id, now, watch=watch)
+        return deliver(site, current, now, is_approved=True, is_again=True, watch=watch)
+
+
+def busy(delivery_id: int) -> MachineFault:
+    return MachineFault(
+        Message(
+            f"Đợt gửi {delivery_id} đang được một tiến trình khác xử lý; thử lại sau.",
+            f"Another process is at work on delivery {delivery_id}; try again later.",
+        ),
+        rule="busy",
+    )
 
 
 def in_order(arrivals: Iterator[Arrival]) -> list[Arrival]:
@@ -149,17 +177,25 @@ def _receive_and_deliver(site: Site, arrival: Arrival, only: Only, now: Callable
     if not arrival.is_settled:
         result.waiting.append(f"{arrival.sender}/{arrival.path.name}")
         return
-    found = attribute(arrival.path, arrival.sender, arrival.folder, site, now().date())
-    if not only.takes(arrival, found):
+    received = take_in(site, arrival, only, now(), watch)
+    if received is None:
         return
-    seen = arrival.path.stat()
-    received = receive(arrival.path, arrival.path.name, arrival.sender, found, site, now(), watch)
-    watch.on_step("received")
-    clear(arrival.path, seen)
-    watch.on_step("cleared")
     result.unchanged += received.unchanged
     for delivery in received.new:
         result.done.append(carry_on(site, delivery, now(), watch))
+
+
+def take_in(site: Site, arrival: Arrival, only: Only, now: datetime, watch: Watch = UNWATCHED) -> Received | None:
+    """Receive a file and take it out of the inbox; None when the run is not about it."""
+    found = attribute(arrival.path, arrival.sender, arrival.folder, site, now.date())
+    if not only.takes(arrival, found):
+        return None
+    seen = arrival.path.stat()
+    received = receive(arrival.path, arrival.path.name, arrival.sender, found, site, now, watch)
+    watch.on_step("received")
+    clear(arrival.path, seen)
+    watch.on_step("cleared")
+    return received
 
 
 @contextmanager
@@ -242,85 +278,23 @@ def period_for(site: Site, dataset: str | None, path: Path, sender: str, text: s
     return periods.pop()
 
 
-def check_file(
-    site: Site, path: Path, sender: str | None, dataset: str | None, period: str | None, today: date, watch: Watch = UNWATCHED
-) -> list[Trial]:
-    """Judge a file with nothing stored and no warehouse: what the sender's history would say is not known here."""
-    check_readable(path)
-    sender = sender or _likely_sender(site, path)
-    folder = dataset or (path.parent.name if path.parent.name in site.contracts else None)
-    found = attribute(path, sender, folder, site, today, period_text=period_for(site, folder, path, sender, period))
-    return list(try_parts(site, path, found, watch))
+def parse_periods(text: str | None) -> tuple[date, date] | None:
+    """The days of `2025-06`, or of a range `2025-01..2025-06`, from the first to the last. Raises `SetupFault`."""
+    from expectations.period import PERIODICITIES, parse_period
 
-
-def try_parts(site: Site, path: Path, found: Attribution, watch: Watch = UNWATCHED) -> Iterator[Trial]:
-    """The verdict on each part of a file, with nothing stored."""
-    contract = found.contract
-    if contract is None or found.fault:
-        reason = (Reason(found.fault.rule, found.fault.message),) if found.fault else ()
-        yield Trial(contract.dataset if contract else None, None, found.province_id, Verdict("return", reason), None)
-        return
-    for part in found.parts:
-        draft = _draft(path, contract.dataset, found.province_id, part.period.start, part.sheet, part.by_line)
-        spool = site.work_file(f"check-{part.period}-{path.name[:80]}.rejections")
-        try:
-            judged = judge(task_of(site, contract, draft, path), lambda rows: None, spool, watch.on_lines)
-            evidence = Evidence(judged.read, judged.faulty, judged.is_cut, judged.fatal, judged.broken_totals, None)
-            by_rule = tuple(summarise_rejections(spool))
-            yield Trial(contract.dataset, str(part.period), found.province_id, decide(contract, evidence), judged, by_rule)
-        except SenderFault as fault:
-            yield Trial(
-                contract.dataset, str(part.period), found.province_id, Verdict("return", (Reason(fault.rule, fault.message),)), None
-            )
-        finally:
-            spool.unlink(missing_ok=True)
-
-
-def try_run(site: Site, only: Only, now: datetime, progress: Progress) -> Iterator[tuple[Arrival, list[Trial]]]:
-    """What a run would say of each file in the inbox; nothing is stored, moved or written."""
-    arrivals = in_order(find_arrivals(site.settings.inbox, site.settings.settle_seconds, time.time()))
-    progress.start(len(arrivals))
-    for arrival in arrivals:
-        watch = progress.begin(arrival.path.name)
-        if arrival.is_settled:
-            found = attribute(arrival.path, arrival.sender, arrival.folder, site, now.date())
-            if only.takes(arrival, found):
-                yield arrival, list(try_parts(site, arrival.path, found, watch))
-        progress.end()
-
-
-def _likely_sender(site: Site, path: Path) -> str:
-    """The sender by the folders above the file (`<sender>/<dataset>/<file>`), else the only one the file's name fits."""
-    for folder in (path.absolute().parent.name, path.absolute().parent.parent.name):
-        if site.registry.exists(folder) or any(c.sender == folder for c in site.contracts.values()):
-            return folder
-    senders = {c.sender for c in site.contracts.values() if any(p.match(path.stem) for p in c.file_names)} - {"each-province"}
-    if len(senders) == 1:
-        return senders.pop()
-    raise SetupFault(
-        Message(f"Không rõ ai gửi «{path.name}»; hãy nêu --sender.", f"Who sends '{path.name}' is not clear; name the --sender."),
-        rule="no-sender",
-    )
-
-
-def _draft(path: Path, dataset: str, province_id: str | None, period: date, sheet: str | None, by_line: bool) -> Delivery:
-    """A delivery that is not in the ledger."""
-    return Delivery(
-        delivery_id=0,
-        sender="",
-        dataset=dataset,
-        province_id=province_id,
-        period=period,
-        sheet=sheet,
-        by_line=by_line,
-        file_name=path.name,
-        sha256="",
-        size_bytes=0,
-        archive_path="",
-        contract_sha256=None,
-        state="received",
-        received_at=datetime.min.replace(tzinfo=UTC),
-    )
+    if not text:
+        return None
+    first, _, last = text.partition("..")
+    begins, ends = (next((p for one in PERIODICITIES if (p := parse_period(part, one))), None) for part in (first, last or first))
+    if begins is None or ends is None or ends.end < begins.start:
+        raise SetupFault(
+            Message(
+                f"Không hiểu kỳ «{text}»; viết 2025, 2025-Q2, 2025-06, 2025-06-10, hoặc khoảng 2025-01..2025-06.",
+                f"The period '{text}' is not understood; write 2025, 2025-Q2, 2025-06, 2025-06-10, or a range 2025-01..2025-06.",
+            ),
+            rule="period",
+        )
+    return begins.start, ends.end
 
 
 # ---------------------------------------------------------------- people decide

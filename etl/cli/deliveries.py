@@ -14,13 +14,15 @@ import typer
 from etl.cli.output import Json, console, open_site, print_json, print_table, progress_bar, say, state_text
 
 if TYPE_CHECKING:
-    from etl.run import Result, Trial
+    from etl.run import Result
     from etl.site import Site
+    from etl.trial import Trial
     from warehouse.ledger import Delivery
 
 Dataset = Annotated[str | None, typer.Option(help="Only this dataset.")]
 Province = Annotated[str | None, typer.Option(help="Only this province (province_id).")]
 PeriodOption = Annotated[str | None, typer.Option("--period", help="2025, 2025-Q2, 2025-06 or 2025-06-10.")]
+Periods = Annotated[str | None, typer.Option("--period", help="2025, 2025-Q2, 2025-06, 2025-06-10, or a range 2025-01..2025-06.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -40,7 +42,7 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Judge a file without storing anything; needs no warehouse. Kiểm tra tệp trước khi gửi."""
-    from etl.run import check_file
+    from etl.trial import check_file
 
     site = open_site()
     bar = progress_bar(not as_json)
@@ -71,16 +73,17 @@ def deliver(
 def run(
     dataset: Dataset = None,
     province: Province = None,
-    period: PeriodOption = None,
+    period: Periods = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; store nothing.")] = False,
     as_json: Json = False,
 ) -> None:
     """Receive and load everything in the inbox, after finishing what is unfinished. Nạp mọi tệp trong hộp đến."""
-    from etl.run import Only, try_run
+    from etl.run import Only, parse_periods
     from etl.run import run as run_inbox
+    from etl.trial import try_run
 
     site = open_site()
-    only = Only(dataset, province, period)
+    only = Only(dataset, (province,) if province else (), parse_periods(period))
     if dry_run:
         tried = [
             (f"{arrival.sender}/{arrival.path.name}", trials)

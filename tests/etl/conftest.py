@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from etl.run import Only, Progress, Result, run
+from etl.run import Only, Progress, Result, parse_periods, run
 from etl.site import Site
 
 CONTRACTS = Path(__file__).resolve().parent.parent / "data" / "contracts"
@@ -28,8 +28,9 @@ def put(site: Site, place: str, content: str | bytes) -> Path:
     return path
 
 
-def run_all(site: Site, **only: str) -> Result:
-    return run(site, Only(**only), lambda: datetime(2026, 11, 25, 10, 0).astimezone(), Progress())
+def run_all(site: Site, dataset: str | None = None, province: str | None = None, period: str | None = None) -> Result:
+    only = Only(dataset, (province,) if province else (), parse_periods(period))
+    return run(site, only, lambda: datetime(2026, 11, 25, 10, 0).astimezone(), Progress())
 
 
 def lines(count: int, *, start: int = 1000, visits: int = 5) -> str:

@@ -20,9 +20,10 @@ import pytest
 
 from etl.deliver import receipt_folder
 from etl.rebuild import rebuild
-from etl.run import Only, Progress, approve, check_file, reject, run
+from etl.run import Only, Progress, approve, reject, run
 from etl.site import Site
 from etl.store import Store
+from etl.trial import check_file
 from etl.verify import verify
 from etl.watch import Watch
 from expectations.faults import MachineFault, SetupFault

@@ -17,9 +17,9 @@ import pytest
 
 from etl.judge import Judged, Task, judge
 from etl.read.tables import find_parts
-from etl.run import Trial, check_file
 from etl.settings import read_settings
 from etl.site import Site
+from etl.trial import Trial, check_file
 from tests.conftest import ROOT, SHARED
 from tests.etl.conftest import put, run_all
 from tests.etl.snapshots import query

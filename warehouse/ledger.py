@@ -406,6 +406,11 @@ def get(connection: Connection, delivery_id: int, *, for_update: bool = False) -
     return found[0]
 
 
+def numbered(connection: Connection, delivery_ids: Sequence[int]) -> list[Delivery]:
+    """Some deliveries by their numbers, in the order of these."""
+    return _select(connection, "WHERE delivery_id = ANY(:ids) ORDER BY delivery_id", ids=list(delivery_ids))
+
+
 def unfinished(connection: Connection) -> list[Delivery]:
     """Deliveries that something is left to do for, oldest first."""
     return _select(connection, "WHERE reported_at IS NULL ORDER BY delivery_id")

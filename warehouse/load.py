@@ -10,6 +10,7 @@ import contextlib
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -17,7 +18,7 @@ import pyarrow as pa
 from expectations.faults import MachineFault, Message
 from expectations.period import Period
 from warehouse.engine import run_script
-from warehouse.tables import DatasetTable, check_types, literal, part, part_name, protect, quoted
+from warehouse.tables import DatasetTable, check_types, literal, part_name, quoted
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -61,28 +62,36 @@ class Stage:
         self._connection, self._table, self._partition = connection, table, partition
         self._columns: tuple[str, ...] = ()
         self.is_leaf = table.storage == "leaves"
-        self._name = f"parts.{quoted(self._leaf() + '+')}" if self.is_leaf else f"pg_temp.stage_{table.schema}"
         self.rows = 0
         self._copy: Any = None
-        self._create()
+        self._name = self._new_leaf() if self.is_leaf else self._new_table()
 
     def _leaf(self) -> str:
         return part_name(self._table.parts, self._partition.province_id or "", self._partition.period)
 
-    def _create(self) -> None:
-        """An empty table that takes rows of this partition only.
+    def _bounds(self) -> tuple[date, date]:
+        return self._partition.period.start, self._partition.period.next().start
 
-        In a leaf the CHECK repeats the bounds of both levels above, which makes ATTACH a change of the catalogue alone.
-        """
-        first, after = self._partition.period.start, self._partition.period.next().start
+    def _new_leaf(self) -> str:
+        """An empty leaf that takes rows of this partition only; its owner makes it (`leaves.sql`), for whom we may not act."""
+        first, after = self._bounds()
+        return str(self._call("control.new_leaf(CAST(:table AS regclass), :leaf, :province, :first, :after)", first=first, after=after))
+
+    def _call(self, function: str, **values: date) -> Any:
+        from sqlalchemy import text
+
+        own = {"table": self._table.name, "leaf": self._leaf(), "province": self._partition.province_id}
+        return self._connection.execute(text(f"SELECT {function}"), own | values).scalar_one()
+
+    def _new_table(self) -> str:
+        """An empty table of this session that takes rows of this partition only."""
+        name, (first, after) = f"pg_temp.stage_{self._table.schema}", self._bounds()
         check = f"period IS NOT NULL AND period >= DATE '{first}' AND period < DATE '{after}'"
         if self._partition.province_id is not None:
             check = f"province_id IS NOT NULL AND province_id = {literal(self._partition.province_id)} AND {check}"
         like = f"(LIKE {self._table.name} INCLUDING DEFAULTS, CONSTRAINT bounds CHECK ({check}))"
-        if self.is_leaf:
-            run_script(self._connection, f"SET LOCAL ROLE ndc_owner; DROP TABLE IF EXISTS {self._name}; CREATE TABLE {self._name} {like}")
-        else:
-            run_script(self._connection, f"CREATE TEMP TABLE {self._name} {like} ON COMMIT DROP")
+        run_script(self._connection, f"CREATE TEMP TABLE {name} {like} ON COMMIT DROP")
+        return name
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Send rows; their columns are named as the table's, in any order. Others are left out, missing ones stay empty."""
@@ -145,24 +154,14 @@ class Stage:
 
         It needs no shared memory to speak of, for whose sake the embedded server builds no index so by itself.
         """
-        key = ", ".join(map(quoted, self._table.key)) if self._table.key else "province_id, period"
-        index = f"CREATE {'UNIQUE ' if self._table.key else ''}INDEX ON {self._name} ({key})"
-        run_script(self._connection, f"SET LOCAL max_parallel_maintenance_workers = 2; {index}; {protect(self._name)}")
+        run_script(self._connection, "SET LOCAL max_parallel_maintenance_workers = 2")
+        self._call("control.index_leaf(CAST(:table AS regclass), :leaf)")
 
     def attaching(self) -> str:
         """The SQL that puts the leaf in the place of the old one."""
-        from sqlalchemy import text
-
-        root = part(self._table, self._partition.province_id or "")
-        leaf_name = self._leaf()
-        leaf = f"parts.{quoted(leaf_name)}"
-        first, after = self._partition.period.start, self._partition.period.next().start
-        exists = self._connection.execute(text("SELECT to_regclass(:name) IS NOT NULL"), {"name": leaf}).scalar()
-        old = f"ALTER TABLE {root} DETACH PARTITION {leaf}; DROP TABLE {leaf};" if exists else ""
-        return (
-            f"{old} ALTER TABLE {self._name} RENAME TO {quoted(leaf_name)}; "
-            f"ALTER TABLE {root} ATTACH PARTITION {leaf} FOR VALUES FROM ('{first}') TO ('{after}'); ALTER TABLE {leaf} DROP CONSTRAINT bounds"
-        )
+        names = (self._table.name, part_name(self._table.parts, self._partition.province_id or ""), self._leaf())
+        first, after = self._bounds()
+        return f"SELECT control.attach_leaf({', '.join(map(literal, names))}, DATE '{first}', DATE '{after}')"
 
 
 def swap(connection: Connection, stages: Sequence[Stage]) -> None:
@@ -188,9 +187,7 @@ def _attach(connection: Connection, stages: Sequence[Stage]) -> None:
     """DETACH the old leaves and ATTACH the new ones, of all tables or of none: a try that has to wait for a long reader gives up all
     its locks, so that no queue builds up."""
     steps = "; ".join(stage.attaching() for stage in stages)
-    _try_repeatedly(
-        connection, f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; {steps}; SET LOCAL lock_timeout = 0; SET LOCAL ROLE ndc_loader"
-    )
+    _try_repeatedly(connection, f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; {steps}; SET LOCAL lock_timeout = 0")
 
 
 def _try_repeatedly(connection: Connection, sql: str) -> None:

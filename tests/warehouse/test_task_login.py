@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from etl.run import approve
 from etl.settings import read_settings
@@ -18,6 +18,8 @@ from tests.conftest import NOW
 from tests.etl.conftest import CONTRACTS, lines, put, run_all
 from warehouse.embedded import TEST_SETTINGS
 from warehouse.logins import Logins
+
+MAY = "DATE '2025-05-01', DATE '2025-06-01'"
 
 
 @pytest.fixture
@@ -38,6 +40,26 @@ def test_a_task_loads_holds_approves_and_finishes(site: Site) -> None:
     approved = approve(site, held.delivery_id, by="lan", reason="a holiday", now=NOW)
     assert approved.state == "stored" and approved.reported_at is not None
     assert site.warehouse.url.username == "ndc_task"
+
+
+def test_a_task_replaces_a_leaf_and_can_attach_nothing_else(site: Site) -> None:
+    for visits in (5, 6):
+        put(site, "ha-noi/permit/permit_2025-05.csv", lines(3, visits=visits))
+        assert [d.state for d in run_all(site).done] == ["stored"]
+    with site.warehouse.transaction() as connection:
+        assert connection.exec_driver_sql("SELECT province_id, sum(visits) FROM national.permit GROUP BY 1").all() == [("ha-noi", 18)]
+    for steps, said in (
+        ("SELECT control.new_leaf('national.clinic', 'x', 'ha-noi', {may}); SELECT control.attach_leaf('national.clinic', 'clinic@ha-noi', 'x', {may})", "is no leaf"),
+        ("SELECT control.new_leaf('control.delivery', 'x', 'ha-noi', {may})", "has no leaves"),
+        ("SELECT control.new_leaf('national.permit', 'x', 'ha-noi', {may}); "
+         "INSERT INTO national.\"x+\" (province_id, period, delivery_id, line, permit_code) VALUES ('ha-noi', '2025-05-01', 1, 1, '1'); "
+         "SELECT control.index_leaf('national.permit', 'x'); SELECT control.attach_leaf('national.permit', 'permit@lao-cai', 'x', {may})", "is violated"),
+        ("SELECT control.new_leaf('national.permit', 'permit@lao-cai', 'ha-noi', {may}); SELECT control.index_leaf('national.permit', 'permit@lao-cai'); "
+         "SELECT control.attach_leaf('national.permit', 'permit@ha-noi', 'permit@lao-cai', {may})", "is no leaf"),
+        ("INSERT INTO parts.\"permit@ha-noi\" DEFAULT VALUES", "permission denied"),
+    ):  # fmt: skip
+        with pytest.raises(DBAPIError, match=said), site.warehouse.transaction() as connection:
+            connection.exec_driver_sql(steps.format(may=MAY))
 
 
 def test_a_task_cannot_become_the_owner(site: Site) -> None:

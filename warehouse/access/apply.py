@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 LOCK_WAIT = "20s"
-FUNCTIONS = Path(__file__).with_name("functions.sql")
+FUNCTIONS = (Path(__file__).with_name("functions.sql"), Path(__file__).parent.with_name("leaves.sql"))
 _TERMS = (
     "name, grantor, grantee, datasets, provinces, communes, periods_from, periods_until, in_clear, is_own, from_at, until_at, "
     "may_redelegate, purpose, legal_basis"
@@ -60,8 +60,9 @@ class AccessPlan:
 
 
 def install_functions(connection: Connection) -> None:
-    """Have the compiler's functions as this version of the code has them."""
-    run_script(connection, FUNCTIONS.read_text())
+    """Have the database's functions, the compiler's and those of a load, as this version of the code has them."""
+    for file in FUNCTIONS:
+        run_script(connection, file.read_text())
 
 
 def plan_access(connection: Connection, declaration: Declaration) -> AccessPlan:

@@ -202,6 +202,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION control.live_privilege() RETURNS TABLE (kind text, object text, field text, role name, privilege text)
+    UNION SELECT 'function', p.oid::regprocedure::text, NULL, 'ndc_loader', 'EXECUTE' FROM pg_proc p
+        WHERE p.pronamespace = 'control'::regnamespace AND p.proname IN ('new_leaf', 'index_leaf', 'attach_leaf')
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WITH ours AS (SELECT oid, nspname, nspacl, nspowner FROM pg_namespace
                   WHERE nspname IN ('national', 'personal', 'parts', 'mart', 'open', 'control') OR nspname LIKE 'workspace\_%'),

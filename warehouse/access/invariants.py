@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 CALLABLE = ("delegate", "revoke", "my_delegations")
 """What people may call; these run with the owner's rights."""
-DEFINERS = (*CALLABLE, "take_turn")
-"""The last is a trigger's, which nobody can call."""
+DEFINERS = (*CALLABLE, "take_turn", "new_leaf", "index_leaf", "attach_leaf")
+"""`take_turn` is a trigger's, which nobody can call; the last three are a load's, for the loader alone."""
 
 # Persons, groups and whoever belongs to one, but for the pipeline's own logins.
 _OURS = """
@@ -117,8 +117,8 @@ INVARIANTS = (
         "function",
         "leak",
         Message(
-            "Không có hàm SECURITY DEFINER ngoài bốn hàm phân quyền, với search_path cố định",
-            "No function is SECURITY DEFINER but the four for delegating, whose search_path is fixed",
+            "Không có hàm SECURITY DEFINER ngoài bốn hàm phân quyền và ba hàm nạp phân vùng, với search_path cố định",
+            "No function is SECURITY DEFINER but the four for delegating and the three for loading a leaf, whose search_path is fixed",
         ),
         Message("{object} chạy bằng quyền của {role}.", "{object} runs with the rights of {role}."),
         "SELECT p.oid::regprocedure::text, r.rolname, NULL FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner JOIN pg_namespace n ON n.oid = p.pronamespace "

@@ -179,12 +179,16 @@ def test_a_function_with_its_owner_s_rights_shows_all(world: World) -> None:
 
 def test_the_functions_that_run_as_the_owner_name_everything_by_pg_catalog(world: World) -> None:
     found = world.query("SELECT proname, proconfig FROM pg_proc WHERE prosecdef AND pronamespace = 'control'::regnamespace ORDER BY 1")
-    assert found == [(name, ["search_path=pg_catalog, pg_temp"]) for name in ("delegate", "my_delegations", "revoke", "take_turn")]
+    names = ("attach_leaf", "delegate", "index_leaf", "my_delegations", "new_leaf", "revoke", "take_turn")
+    assert found == [(name, ["search_path=pg_catalog, pg_temp"]) for name in names]
     for sql in (
         "SELECT control.sight()",
         "SELECT control.apply_access()",
         "SELECT control.live_policy()",
         "SELECT control.note_change()",
+        "SELECT control.new_leaf(0, 'a', 'b', now()::date, now()::date)",
+        "SELECT control.index_leaf(0, 'a')",
+        "SELECT control.attach_leaf(0, 'a', 'b', now()::date, now()::date)",
         "INSERT INTO control.access_turn VALUES (pg_current_xact_id(), true)",
     ):
         assert world.is_denied("q_north", sql)

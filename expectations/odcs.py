@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
 
-from expectations.contract import IN_CLEAR, UNASSIGNED, Contract, Field, OpenData, Reconciles, Schedule, Storage, Volume
+from expectations.contract import IN_CLEAR, UNASSIGNED, Contract, Field, Latency, OpenData, Reconciles, Schedule, Storage, Volume
 from expectations.document import DOCUMENTATION, NAME, Cursor, parse_document, read_text, suggestion
 from expectations.faults import Message, SetupFault
 from expectations.fields import read_fields
@@ -24,6 +24,16 @@ from expectations.period import PERIODICITIES, NamePattern, Periodicity
 from expectations.quality import check_ids, key_rules, quality_rules
 
 SENDER = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_UNITS = {
+    **dict.fromkeys(("h", "hr", "hour", "hours"), (0, 1)),
+    **dict.fromkeys(("d", "day", "days"), (0, 24)),
+    **dict.fromkeys(("w", "wk", "week", "weeks"), (0, 7 * 24)),
+    **dict.fromkeys(("m", "mo", "month", "months"), (1, 0)),
+    **dict.fromkeys(("q", "quarter", "quarters"), (3, 0)),
+    **dict.fromkeys(("y", "yr", "year", "years"), (12, 0)),
+}
+"""Units of a latency, in months and hours. The standard has no list of them, only examples: d, day, days; y, yr, years."""
+_LONGEST_MONTHS = 12 * 20
 
 
 def load_contract(file: Path) -> Contract:
@@ -123,7 +133,7 @@ def _contract(document: Cursor, file: Path, text: str) -> Contract:
     if not SENDER.fullmatch(sender.text()):
         sender.fault("tên đơn vị: chữ thường, số và dấu nối.", "a sender's name is lower case letters, digits and hyphens.")
     description = document.find("description")
-    sla = _sla(document)
+    frequency, latency = _service_levels(document)
     contract = Contract(
         dataset=name.text(),
         version=document.take("version").text(),
@@ -150,8 +160,8 @@ def _contract(document: Cursor, file: Path, text: str) -> Contract:
         schedule=_schedule(custom.find("schedule")),
         open_data=_open_data(custom.find("openData")),
         reconciles=_reconciles(custom.find("reconciles"), fields),
-        frequency=sla.get("frequency"),
-        latency=sla.get("latency"),
+        frequency=frequency,
+        latency=latency,
     )
     document.take("id").text()
     custom.done()
@@ -201,7 +211,7 @@ def _schedule(place: Cursor | None) -> Schedule:
         at, due = p.find("at"), p.find("due")
         if at and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", at.text()):
             at.fault("giờ viết là HH:MM.", "an hour is written HH:MM.")
-        days = re.fullmatch(r"P(\d+)D", due.text()) if due else None
+        days = re.fullmatch(r"P(\d{1,4})D", due.text()) if due else None
         if due and not days:
             due.fault("thời hạn viết là P10D (10 ngày).", "the due date is written P10D (10 days).")
         return Schedule(at.text() if at else "02:00", int(days[1]) if days else None)
@@ -242,14 +252,30 @@ def _reconciles(place: Cursor | None, fields: tuple[Field, ...]) -> tuple[Reconc
     return tuple(one.group(read) for one in (place.items() if isinstance(place.value, list) else [place]))
 
 
-def _sla(document: Cursor) -> dict[str, str]:
-    listed, result = document.find("slaProperties"), {}
+def _service_levels(document: Cursor) -> tuple[str | None, Latency | None]:
+    """Frequency and latency; the standard's other service levels are for readers."""
+    listed, frequency, latency = document.find("slaProperties"), None, None
     for item in listed.items() if listed else ():
         name = item.take("property").one_of(("frequency", "latency", "retention", "availability", "generalAvailability", "endOfLife"))
-        unit = item.find("unit")
-        result[name] = f"{item.take('value').value}{unit.text() if unit else ''}"
+        value, unit = item.take("value"), item.find("unit")
+        if name == "frequency":
+            frequency = f"{value.value}{unit.text() if unit else ''}"
+        elif name == "latency":
+            if latency is not None:
+                item.fault("«latency» chỉ nêu một lần.", "'latency' is said once.")
+            latency = _latency(value, unit or item.take("unit"))
         item.done("driver", "description", "element", "id", "valueExt", "scheduler", "schedule")
-    return result
+    return frequency, latency
+
+
+def _latency(value: Cursor, unit: Cursor) -> Latency:
+    """A whole number of units, as a number or as text. Begun days count as days: a due date is a day, not an hour."""
+    months, hours = _UNITS[unit.one_of(tuple(_UNITS))]
+    number = int(value.value) if isinstance(value.value, str) and re.fullmatch(r"[0-9]{1,9}", value.value) else value.count()
+    latency = Latency(number * months, -(-number * hours // 24))
+    if latency.months > _LONGEST_MONTHS or latency.days > _LONGEST_MONTHS * 30:
+        value.fault("thời hạn quá dài.", "the latency is too long to be meant.")
+    return latency
 
 
 def _check_whole(contract: Contract, custom: Cursor) -> None:

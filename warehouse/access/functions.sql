@@ -78,6 +78,9 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
         ('notice', 'ndc_loader', '{SELECT,INSERT,UPDATE}', NULL),
         ('notice_item', 'ndc_loader', '{SELECT,INSERT}', NULL),
         ('notice_channel', 'ndc_loader', '{SELECT,INSERT,UPDATE}', NULL),
+        ('expected', 'ndc_loader', '{SELECT,INSERT}', NULL),
+        ('announcement', 'ndc_loader', '{SELECT,INSERT}', NULL),
+        ('announcement', 'ndc_people', '{SELECT}', NULL),
         ('pseudonym_key', 'ndc_loader', '{SELECT,INSERT,UPDATE}', NULL),
         ('contract', 'ndc_people', '{SELECT}', NULL),
         ('dataset', 'ndc_people', '{SELECT}', NULL),
@@ -92,6 +95,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
         ('notice', 'ndc_centre', '{SELECT}', NULL),
         ('notice_item', 'ndc_centre', '{SELECT}', NULL),
         ('notice_channel', 'ndc_centre', '{SELECT}', NULL),
+        ('expected', 'ndc_centre', '{SELECT}', NULL),
+        ('announcement', 'ndc_centre', '{SELECT}', NULL),
         ('grantee', 'ndc_centre', '{SELECT}', NULL),
         ('delegation', 'ndc_centre', '{SELECT}', NULL),
         ('contract', 'ndc_auditor', '{SELECT}', NULL),
@@ -104,6 +109,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
         ('notice', 'ndc_auditor', '{SELECT}', NULL),
         ('notice_item', 'ndc_auditor', '{SELECT}', NULL),
         ('notice_channel', 'ndc_auditor', '{SELECT}', NULL),
+        ('expected', 'ndc_auditor', '{SELECT}', NULL),
+        ('announcement', 'ndc_auditor', '{SELECT}', NULL),
         ('grantee', 'ndc_auditor', '{SELECT}', NULL),
         ('delegation', 'ndc_auditor', '{SELECT}', NULL),
         ('membership', 'ndc_auditor', '{SELECT}', NULL),
@@ -137,7 +144,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' A
     SELECT 'control.' || t.name, 'dlg_' || o.delegation_id, format('FOR SELECT TO %I USING (%s)', o.role,
                control.all_of(control.clause('sender', o.senders), '(now() >= ' || quote_literal(o.from_at) || '::timestamp with time zone)',
                    '(now() < ' || quote_literal(o.until_at) || '::timestamp with time zone)'))
-    FROM control.own_ledger() o CROSS JOIN (VALUES ('delivery'), ('rejection'), ('reconciliation'), ('decision')) t (name)
+    FROM control.own_ledger() o CROSS JOIN (VALUES ('delivery'), ('rejection'), ('reconciliation'), ('decision'), ('expected')) t (name)
     UNION ALL
     SELECT format('%I.%I', n.nspname, c.relname), 'loader', 'FOR ALL TO ndc_loader USING (true) WITH CHECK (true)'
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN control.dataset t ON t.dataset = c.relname
@@ -190,9 +197,13 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         FROM held h JOIN pg_attribute a ON a.attrelid = to_regclass(format('%I.%I', 'national', h.dataset)) AND a.attnum > 0 AND NOT a.attisdropped
         JOIN LATERAL unnest(h.restricted) f ON a.attname = f || '_pseudonym' WHERE h.schema = 'national'
     UNION SELECT 'table', 'control.' || b.object, f, b.role, b.privilege FROM control.base_right() b LEFT JOIN LATERAL unnest(b.columns) f ON true
-    UNION SELECT 'table', 'control.' || t.name, NULL, role, 'SELECT' FROM ledger CROSS JOIN (VALUES ('delivery'), ('rejection'), ('reconciliation'), ('decision')) t (name)
+    UNION SELECT 'table', 'control.' || t.name, NULL, role, 'SELECT' FROM ledger CROSS JOIN (VALUES ('delivery'), ('rejection'), ('reconciliation'), ('decision'), ('expected')) t (name)
+    UNION SELECT 'table', 'control.delivery_status', NULL, role, 'SELECT'
+        FROM (SELECT role FROM ledger UNION VALUES ('ndc_loader'::name), ('ndc_centre'), ('ndc_auditor')) r  -- whoever reads both of its tables
     UNION SELECT 'function', p.oid::regprocedure::text, NULL, 'ndc_people', 'EXECUTE' FROM pg_proc p
         WHERE p.pronamespace = 'control'::regnamespace AND p.proname IN ('delegate', 'revoke', 'my_delegations')
+    UNION SELECT 'function', p.oid::regprocedure::text, NULL, 'ndc_loader', 'EXECUTE' FROM pg_proc p
+        WHERE p.pronamespace = 'control'::regnamespace AND p.proname IN ('new_leaf', 'index_leaf', 'attach_leaf')
     UNION SELECT 'schema', quote_ident(control.workspace(g.id)), NULL, s.role, p FROM control.grantee g JOIN control.span() s ON s.id = g.id CROSS JOIN (VALUES ('USAGE'), ('CREATE')) v (p)
         WHERE g.kind = 'province' AND (s.from_at IS NULL OR s.from_at <= now()) AND (s.until_at IS NULL OR s.until_at > now())
           AND (s.holder_id = g.id OR to_regnamespace(control.workspace(g.id)) IS NOT NULL)
@@ -202,8 +213,6 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION control.live_privilege() RETURNS TABLE (kind text, object text, field text, role name, privilege text)
-    UNION SELECT 'function', p.oid::regprocedure::text, NULL, 'ndc_loader', 'EXECUTE' FROM pg_proc p
-        WHERE p.pronamespace = 'control'::regnamespace AND p.proname IN ('new_leaf', 'index_leaf', 'attach_leaf')
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WITH ours AS (SELECT oid, nspname, nspacl, nspowner FROM pg_namespace
                   WHERE nspname IN ('national', 'personal', 'parts', 'mart', 'open', 'control') OR nspname LIKE 'workspace\_%'),

@@ -27,7 +27,14 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 60
 COUNT_TIMEOUT_S = 900
-LEDGER = ("delivery", "rejection", "reconciliation", "decision")
+LEDGER = {
+    "delivery": ("delivery_id", "bigint"),
+    "rejection": ("delivery_id", "bigint"),
+    "reconciliation": ("delivery_id", "bigint"),
+    "decision": ("delivery_id", "bigint"),
+    "expected": ("period", "date"),
+}
+"""The tables that tell whose each line is, and the column by which one line of each sender is picked out."""
 _NAMED = 5
 
 MEANINGS: Mapping[str, Message] = {
@@ -136,12 +143,12 @@ class Probe:
         return tuple(found)
 
     @cached_property
-    def _samples(self) -> Mapping[str, tuple[list[str], list[int]]]:
-        """Of each part of the ledger, the senders that have lines there, and a delivery of each."""
-        found: dict[str, tuple[list[str], list[int]]] = {}
-        for table in LEDGER:
+    def _samples(self) -> Mapping[str, tuple[list[str], list[Any]]]:
+        """Of each part of the ledger, the senders that have lines there, and a delivery or period of each."""
+        found: dict[str, tuple[list[str], list[Any]]] = {}
+        for table, (key, _) in LEDGER.items():
             with self._as("ndc_loader", f"control.{table}", COUNT_TIMEOUT_S):
-                rows = self._all(f"SELECT sender, max(delivery_id) FROM control.{table} GROUP BY sender")
+                rows = self._all(f"SELECT sender, max({key}) FROM control.{table} GROUP BY sender")
                 found[table] = [row[0] for row in rows], [row[1] for row in rows]
         return found
 
@@ -173,8 +180,8 @@ class Probe:
             for relation, given in zip((*held.tables, held.view), (of_rows, of_cells, of_cells), strict=False):
                 with self._as(role.name, relation):
                     self._relation(role, held, relation, given)
-        for table in LEDGER:
-            if table in self._samples and {"sender", "delivery_id"} <= self.rights.readable(role.name, f"control.{table}"):
+        for table, (key, _) in LEDGER.items():
+            if table in self._samples and {"sender", key} <= self.rights.readable(role.name, f"control.{table}"):
                 with self._as(role.name, f"control.{table}"):
                     self._ledger(role.name, table)
 
@@ -209,12 +216,13 @@ class Probe:
             self._say("leak", "rows", role, relation, _OUTSIDE)
 
     def _ledger(self, role: str, table: str) -> None:
-        senders, ids = self._samples[table]
+        senders, keys = self._samples[table]
+        key, kind = LEDGER[table]
         found = self._all(
-            "SELECT s.sender FROM unnest(CAST(:senders AS text[]), CAST(:ids AS bigint[])) s (sender, id) "
-            f"WHERE EXISTS (SELECT FROM control.{table} t WHERE t.delivery_id = s.id AND t.sender = s.sender)",
+            f"SELECT s.sender FROM unnest(CAST(:senders AS text[]), CAST(:keys AS {kind}[])) s (sender, key) "
+            f"WHERE EXISTS (SELECT FROM control.{table} t WHERE t.{key} = s.key AND t.sender = s.sender)",
             senders=senders,
-            ids=ids,
+            keys=keys,
         )
         if foreign := [sender for (sender,) in found if not self.oracle.sees_delivery(role, sender, self.at)]:
             self._say("leak", "ledger", role, f"control.{table}", _LEDGER, what=_few(foreign))

@@ -75,16 +75,17 @@ def new_database(server: Server) -> Iterator[Callable[..., str]]:
 
     def make(template: str = "template1") -> str:
         name = f"t{next(_numbers)}"
-        _as_superuser(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+        as_superuser(server, f"CREATE DATABASE {name} TEMPLATE {template}")
         made.append(name)
         return name
 
     yield make
     for name in made:
-        _as_superuser(server, f"DROP DATABASE {name} WITH (FORCE)")
+        as_superuser(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def _as_superuser(server: Server, sql: str) -> None:
+def as_superuser(server: Server, sql: str) -> None:
+    """One statement that only the server's superuser may run."""
     import psycopg
 
     with psycopg.connect(
@@ -123,14 +124,14 @@ def _migrated(server: Server, settings: Settings) -> str:
     files = sorted(file for folder in folders for file in folder.rglob("*") if file.suffix in (".yaml", ".csv"))
     name = "like_" + hashlib.sha256(b"".join(str(f.name).encode() + f.read_bytes() for f in files)).hexdigest()[:16]
     if name not in _templates.setdefault(id(server), set()):
-        _as_superuser(server, f"CREATE DATABASE {name}")
+        as_superuser(server, f"CREATE DATABASE {name}")
         site = site_on(server, name, settings)
         try:
             site.logins.prepare(group_grantees(site.access, site.registry), NOW.date())
             migrate(site.warehouse, site.contracts, site.registry, site.access)
         except BaseException:
             site.warehouse.dispose()
-            _as_superuser(server, f"DROP DATABASE {name} WITH (FORCE)")
+            as_superuser(server, f"DROP DATABASE {name} WITH (FORCE)")
             raise
         site.warehouse.dispose()
         _templates[id(server)].add(name)

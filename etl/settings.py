@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -54,6 +55,8 @@ SETTINGS = (
         "<home>/secrets/pseudonym_key",
         "the key of the pseudonyms, 32 random characters or more; without it a file, made when it is first needed",
     ),
+    Setting("NDC_CONTACTS", "<home>/contacts.yaml", "who is told, and through which channels; without the file digests are files only"),
+    Setting("NDC_LINK", "(none)", "https address of the status page, for links in the operator's notices"),
     Setting("NDC_TIMEZONE", "Asia/Ho_Chi_Minh", "the time zone of receipts and schedules"),
     Setting("NDC_SETTLE_SECONDS", "2", "a file that changed less than this long ago is looked at twice"),
     Setting("NDC_BATCH_ROWS", "50000", "lines judged at once; memory grows with it"),
@@ -77,8 +80,15 @@ class Settings:
     timezone: str = "Asia/Ho_Chi_Minh"
     settle_seconds: float = 2.0
     batch_rows: int = 50_000
+    contacts: Path | None = None
+    link: str | None = None
     server_settings: Mapping[str, str] = field(default_factory=dict)
     pseudonym_key: str | None = field(default=None, repr=False)
+
+    @property
+    def contacts_file(self) -> Path:
+        """The file of contacts. One that was named must be there; the one at home may be absent."""
+        return self.contacts or self.home / "contacts.yaml"
 
     @property
     def work(self) -> Path:
@@ -110,6 +120,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         access=Path(environment.get("NDC_ACCESS") or ROOT / "warehouse" / "access").absolute(),
         warehouse_url=_warehouse_url(environment),
         login=_login(environment.get("NDC_LOGIN") or "service"),
+        contacts=Path(environment["NDC_CONTACTS"]).absolute() if environment.get("NDC_CONTACTS") else None,
+        link=_link(environment.get("NDC_LINK") or None),
         timezone=_zone(environment.get("NDC_TIMEZONE") or "Asia/Ho_Chi_Minh"),
         settle_seconds=_number(environment, "NDC_SETTLE_SECONDS", 2.0),
         batch_rows=int(_number(environment, "NDC_BATCH_ROWS", 50_000, least=1)),
@@ -174,6 +186,19 @@ def _key(text: str | None) -> str | None:
             Message(
                 f"NDC_PSEUDONYM_KEY: cần ít nhất {_KEY_LENGTH} ký tự ngẫu nhiên, ví dụ: openssl rand -hex 32",
                 f"NDC_PSEUDONYM_KEY: {_KEY_LENGTH} random characters or more are needed, for example: openssl rand -hex 32",
+            ),
+            rule="setting",
+        )
+    return text
+
+
+def _link(text: str | None) -> str | None:
+    """An address that may stand in a mail: no user, password or question in it."""
+    if text is not None and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", text):
+        raise SetupFault(
+            Message(
+                "NDC_LINK: cần địa chỉ dạng https://máy-chủ/đường-dẫn, không kèm tài khoản hay tham số.",
+                "NDC_LINK: an address such as https://server/path is needed, without a login and without parameters.",
             ),
             rule="setting",
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from expectations.faults import Message, SetupFault
 
 if TYPE_CHECKING:
     from apprise import NotifyBase
+
+_ONE_AT_A_TIME = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +82,13 @@ def plugin_of(url: str) -> NotifyBase | None:
 @contextmanager
 def unheard() -> Iterator[None]:
     """Nothing is logged meanwhile: libraries of the network write addresses with their tokens, at levels that differ by release."""
-    before = logging.root.manager.disable
-    logging.disable(1_000)  # above every level that there is
-    try:
-        yield
-    finally:
-        logging.disable(before)
+    with _ONE_AT_A_TIME:
+        before = logging.root.manager.disable
+        logging.disable(1_000)  # above every level that there is
+        try:
+            yield
+        finally:
+            logging.disable(before)
 
 
 def _channels(cursor: Cursor, mistakes: list[Message]) -> tuple[Channel, ...]:

@@ -90,7 +90,7 @@ class Side:
 
 
 def in_words(digest: Digest, link: str | None = None) -> Words:
-    """The digest in both languages. `link` is the address of the status page, which the operator gets; it carries no data."""
+    """The digest in both languages. `link` is where the status pages lie, for the operator; it carries no data."""
     sides = tuple(_side(digest, language, link) for language in ("vi", "en"))
     subject = f"ndc {digest.night:%d/%m}: {sides[0].summary} · {sides[1].summary}"
     body = "\n\n".join("\n".join(_lines(side)) for side in sides) + "\n"
@@ -148,7 +148,9 @@ def _entry(entry: Entry, digest: Digest, language: Language, link: str | None) -
     else:
         lines.append(("biên nhận: " if is_vi else "receipt: ") + entry.receipt)
     tone = {"returned": "bad", "held": "wait", "in-part": "wait"}.get(entry.outcome, "good")
-    return Paragraph(head, tuple(filter(None, lines)), tone, f"{link}#delivery-{entry.delivery_id}" if link and is_operator else "")
+    return Paragraph(
+        head, tuple(filter(None, lines)), tone, f"{link.rstrip('/')}/deliveries/{entry.delivery_id}" if link and is_operator else ""
+    )
 
 
 def _counts(entry: Entry, language: Language) -> str:

@@ -56,7 +56,7 @@ SETTINGS = (
         "the key of the pseudonyms, 32 random characters or more; without it a file, made when it is first needed",
     ),
     Setting("NDC_CONTACTS", "<home>/contacts.yaml", "who is told, and through which channels; without the file digests are files only"),
-    Setting("NDC_LINK", "(none)", "https address of the status page, for links in the operator's notices"),
+    Setting("NDC_LINK", "(none)", "address of the status pages, such as https://server/status, for links in the operator's notices"),
     Setting("NDC_TIMEZONE", "Asia/Ho_Chi_Minh", "the time zone of receipts and schedules"),
     Setting("NDC_SETTLE_SECONDS", "2", "a file that changed less than this long ago is looked at twice"),
     Setting("NDC_BATCH_ROWS", "50000", "lines judged at once; memory grows with it"),

@@ -137,13 +137,16 @@ def broken_rules(connection: Connection, delivery_ids: Sequence[int]) -> Mapping
 
 
 def overdue(connection: Connection, now: datetime) -> list[Due]:
-    """Expected deliveries whose time has passed and of which nothing is there but, at most, returned ones; the latest first."""
+    """Expected deliveries whose time has passed and of which nothing is there but, at most, returned ones; the latest first.
+
+    A partition is that of the province whose rows they are, whoever delivered for it, as in control.delivery_status.
+    """
     from sqlalchemy import text
 
     rows = connection.execute(
         text(
             "SELECT e.dataset, e.sender, e.period, e.due_at FROM control.expected e WHERE e.due_at <= :now AND NOT EXISTS (SELECT FROM control.delivery d "
-            "WHERE d.dataset = e.dataset AND d.period = e.period AND e.sender IN (d.sender, d.province_id) AND d.state <> 'returned') "
+            "WHERE d.dataset = e.dataset AND d.period = e.period AND e.sender = coalesce(d.province_id, d.sender) AND d.state <> 'returned') "
             "ORDER BY e.due_at DESC, e.dataset, e.sender"
         ),
         {"now": now},

@@ -97,9 +97,9 @@ def test_the_operator_gets_totals_and_what_to_act_on(delivered: Site) -> None:
     assert [(e.sender, e.delivery_id, e.outcome) for e in digest.entries] == [("ha-noi", 3, "returned"), ("ha-noi", 4, "held")]
     words = in_words(digest, "https://ndc.example/status")
     assert words.subject.startswith("ndc 26/11: 1 sự cố, 1 trả lại, 1 tạm giữ")
-    for said in ("ndc approve 4 --reason", "ndc rejections 3", "(ha-noi)", "https://ndc.example/status#delivery-4", "The disk is full."):
+    for said in ("ndc approve 4 --reason", "ndc rejections 3", "(ha-noi)", "https://ndc.example/status/deliveries/4", "The disk is full."):
         assert said in words.body
-    assert 'href="https://ndc.example/status#delivery-4"' in words.page
+    assert 'href="https://ndc.example/status/deliveries/4"' in words.page
 
 
 def test_a_sender_gets_no_link_to_what_it_cannot_open(delivered: Site) -> None:

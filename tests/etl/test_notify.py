@@ -7,6 +7,7 @@ import logging
 import socket
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -162,6 +163,15 @@ def test_a_crash_before_or_between_channels_sends_the_rest_once(delivered: Site,
     send(delivered, NIGHT + DAY)
     assert mail.taken() == ["operator", "two"]
     assert query(delivered, "SELECT count(*) AS n FROM control.notice WHERE sender = 'ha-noi'") == [{"n": 1}]
+
+
+def test_two_runs_at_once_send_one_letter_to_each(delivered: Site, mail: MailServer) -> None:
+    write_contacts(delivered, mail, ha_noi=("province",))
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: send(delivered, NIGHT), range(2)))
+    assert sorted(len(done) for done in both) in ([0, 2], [1, 1])
+    assert mail.taken() == ["operator", "province"]
+    assert logging.root.manager.disable == 0
 
 
 def test_every_digest_is_a_file_that_its_owner_alone_reads(delivered: Site) -> None:

@@ -167,7 +167,7 @@ def _counts(entry: Entry, language: Language) -> str:
 def _causes(causes: tuple[Cause, ...], language: Language) -> Iterator[str]:
     for cause in causes[:CAUSES]:
         said = cause.words or _REASONS.get(cause.rule)
-        words = _in(said, language) if said else cause.label if language == "vi" else None
+        words = _in(said, language).rstrip(".") if said else cause.label if language == "vi" else None
         yield "- " + (f"{words} ({cause.rule})" if words else cause.rule) + (f" ×{cause.lines:,}" if cause.lines is not None else "")
     if len(causes) > CAUSES:
         left = len(causes) - CAUSES

@@ -3,14 +3,13 @@ ARG DEBIAN=debian:trixie-20260803-slim@sha256:3a39a0592364683e6bab97937b72cad5a8
 FROM ${DEBIAN}
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends openssh-server \
+    && apt-get install -y --no-install-recommends openssh-server libnss-extrausers \
     && rm -rf /var/lib/apt/lists/* /etc/ssh/ssh_host_* \
     && groupadd --gid 999 ndc \
     && groupadd --gid 2000 senders \
-    && mv /etc/passwd /etc/passwd.image \
-    && ln -s /run/inbox/passwd /etc/passwd \
+    && sed -i 's/^passwd:.*/passwd: files extrausers/' /etc/nsswitch.conf \
     && install -d -m 0755 /srv/inbox
-COPY --chmod=0755 deploy/inbox/start /usr/local/sbin/start
+COPY --chmod=0755 deploy/inbox/start deploy/inbox/is-well /usr/local/sbin/
 COPY --chmod=0644 deploy/inbox/sshd_config /etc/ssh/sshd_config
 # sshd starts as root: it changes into each sender's folder and account. Compose leaves it the rights for that and no others.
 # hadolint ignore=DL3002

@@ -31,6 +31,7 @@ def main() -> None:
     with _superuser(admin) as connection:
         make_pipeline_login(connection, admin)
         _ensure_login(connection, airflow, ())
+        run_script(connection, f"ALTER ROLE {_quoted(connection, airflow.username)} INHERIT")  # the owner's rights in its own database
     make_airflow_database(admin, airflow)
     _say("warehouse: ndc migrate")
     _run("ndc", "migrate")

@@ -93,7 +93,7 @@ def test_workers_do_not_reach_airflows_database_or_sign_tokens() -> None:
 
 
 def test_secrets_are_files_and_stand_in_no_environment() -> None:
-    secret = re.compile(r"PASSWORD|SECRET|FERNET|TOKEN|_KEY\b|_URL\b|_CONN\b|_KEY_PATH|CREDENTIALS|BROKER|RESULT_BACKEND")
+    secret = re.compile(r"PASSWORD|SECRET|FERNET|TOKEN|CREDENTIALS|RESULT_BACKEND|_(KEY|URL|CONN)(_|$)")
     for name, service in SERVICES.items():
         for variable, value in _flat(service.get("environment", {})).items():
             if secret.search(variable):

@@ -59,6 +59,7 @@ SETTINGS = (
     Setting("NDC_LINK", "(none)", "address of the status pages, such as https://server/status, for links in the operator's notices"),
     Setting("NDC_TIMEZONE", "Asia/Ho_Chi_Minh", "the time zone of receipts and schedules"),
     Setting("NDC_SETTLE_SECONDS", "2", "a file that changed less than this long ago is looked at twice"),
+    Setting("NDC_APPROVAL_HOURS", "168", "how long a held delivery waits for a person before the scheduler rejects it"),
     Setting("NDC_BATCH_ROWS", "50000", "lines judged at once; memory grows with it"),
 )
 
@@ -80,6 +81,7 @@ class Settings:
     timezone: str = "Asia/Ho_Chi_Minh"
     settle_seconds: float = 2.0
     batch_rows: int = 50_000
+    approval_hours: float = 168.0
     contacts: Path | None = None
     link: str | None = None
     server_settings: Mapping[str, str] = field(default_factory=dict)
@@ -124,6 +126,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         link=_link(environment.get("NDC_LINK") or None),
         timezone=_zone(environment.get("NDC_TIMEZONE") or "Asia/Ho_Chi_Minh"),
         settle_seconds=_number(environment, "NDC_SETTLE_SECONDS", 2.0),
+        approval_hours=_number(environment, "NDC_APPROVAL_HOURS", 168.0, least=0.001),
         batch_rows=int(_number(environment, "NDC_BATCH_ROWS", 50_000, least=1)),
         pseudonym_key=_key(environment.get("NDC_PSEUDONYM_KEY") or None),
     )

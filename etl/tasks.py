@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from etl.receive import Arrival, attribute, find_arrivals
 from etl.run import Only, busy, carry_on, check_known, in_order, load_again, parse_periods, take_in
@@ -20,6 +20,9 @@ from expectations.faults import Fault, MachineFault, Message, SetupFault
 from warehouse import ledger
 from warehouse.ledger import Delivery
 from warehouse.migrate import check_migrated
+
+if TYPE_CHECKING:
+    from etl.calendar import Settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,15 @@ def held(site: Site, dataset: str | None) -> list[int]:
     """The deliveries of a dataset that wait for a person."""
     with site.warehouse.transaction() as connection:
         return [d.delivery_id for d in ledger.deliveries(connection, dataset=dataset, state="held")]
+
+
+def settled_periods(site: Site, dataset: str, now: datetime, by: str) -> list[Settled]:
+    """The periods of a dataset that are newly settled, each told once; to the same run `by` again when its task is tried again."""
+    from etl.calendar import settle
+
+    contracts = {dataset: site.contracts[dataset]}
+    with site.warehouse.transaction() as connection:
+        return settle(connection, contracts, site.registry, now, site.settings.timezone, by)
 
 
 def count_states(done: Iterable[Done]) -> dict[str, int]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from warehouse.access.grantees import Grantee
 
 SERVICE, TASK, ANALYST = "ndc_service", "ndc_task", "ndc_analyst"
+SCHEDULER = "airflow"
 PIPELINE_GROUPS: Mapping[str, tuple[str, ...]] = {SERVICE: ("ndc_owner", "ndc_loader"), TASK: ("ndc_loader",)}
 """What the pipeline's own logins may become."""
 
@@ -125,6 +126,19 @@ class Logins:
             return Warehouse(self._given)
         self.server.start()
         return Warehouse(self.server.superuser_url())
+
+    def scheduler_url(self) -> URL:
+        """The scheduler's own database on the embedded server, made when it is first asked for; its login reaches no other."""
+        from warehouse.roles import ensure_database
+
+        assert self.server is not None
+        password = self._password(SCHEDULER, make=True)
+        admin = self.administrator()
+        try:
+            ensure_database(admin.engine, SCHEDULER, password)
+        finally:
+            admin.dispose()
+        return self.server.superuser_url(SCHEDULER).set(username=SCHEDULER, password=password, query={})
 
     def _login(self, name: str) -> URL:
         assert self.server is not None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Engine
 
 GROUPS = ("ndc_owner", "ndc_loader", "ndc_centre", "ndc_public", "ndc_auditor", "ndc_people")
 SCHEMAS = ("national", "personal", "parts", "mart", "open", "control")
@@ -72,6 +72,22 @@ def ensure_login(connection: Connection, name: str, password: str, groups: tuple
     connection.execute(text(f"GRANT CONNECT ON DATABASE {quote(connection.engine.url.database or '')} TO {role}"))
     for group in groups:
         grant_group(connection, group, role, inherits=inherits)
+
+
+def ensure_database(engine: Engine, name: str, password: str) -> None:
+    """A database with a login of the same name that owns it, has no group and reaches no other database of ours. As a superuser."""
+    from sqlalchemy import text
+
+    from warehouse.engine import run_script
+
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        quoted = connection.dialect.identifier_preparer.quote(name)
+        if not connection.execute(text("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = :name)"), {"name": name}).scalar_one():
+            connection.execute(text(f"CREATE ROLE {quoted}"))
+        run_script(connection, f"ALTER ROLE {quoted} LOGIN NOINHERIT PASSWORD {literal(scram_verifier(connection, name, password))}")
+        if not connection.execute(text("SELECT EXISTS (SELECT FROM pg_database WHERE datname = :name)"), {"name": name}).scalar_one():
+            connection.execute(text(f"CREATE DATABASE {quoted} OWNER {quoted}"))
+        connection.execute(text(f"REVOKE CONNECT, TEMPORARY ON DATABASE {quoted} FROM PUBLIC"))
 
 
 def scram_verifier(connection: Connection, name: str, password: str) -> str:

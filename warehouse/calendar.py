@@ -138,6 +138,14 @@ def announce(connection: Connection, datasets: Sequence[str], at: datetime, by: 
     return [(dataset, period, is_complete) for dataset, period, is_complete in rows]
 
 
+def moment(connection: Connection) -> datetime:
+    """The `now` by which the view says what is late."""
+    from sqlalchemy import text
+
+    found: datetime = connection.execute(text("SELECT now()")).scalar_one()
+    return found
+
+
 _FIELDS = ", ".join(Status.__dataclass_fields__)
 
 
@@ -150,38 +158,41 @@ def statuses(connection: Connection, *, dataset: str | None = None, sender: str 
     return [Status(**row._mapping) for row in rows]
 
 
-def tallies(connection: Connection, *, sender: str | None = None, period: date | None = None) -> list[Tally]:
+def tallies(connection: Connection, *, dataset: str | None = None, sender: str | None = None, period: date | None = None) -> list[Tally]:
     """The lines of each dataset, counted by the server."""
     from sqlalchemy import text
 
-    where, values = _only(sender=sender, period=period)
+    where, values = _only(dataset=dataset, sender=sender, period=period)
     found: dict[str, Tally] = {}
-    for dataset, state, count, tried, right in connection.execute(
+    for name, state, count, tried, right in connection.execute(
         text(
             "SELECT dataset, state, count(*), count(is_first_time_right), count(*) FILTER (WHERE is_first_time_right) "
             f"FROM control.delivery_status {where} GROUP BY dataset, state ORDER BY dataset"
         ),
         values,
     ):
-        before = found.get(dataset, Tally(dataset, {}, 0, 0))
-        found[dataset] = Tally(dataset, {**before.by_state, state: count}, before.tried + tried, before.right + right)
+        before = found.get(name, Tally(name, {}, 0, 0))
+        found[name] = Tally(name, {**before.by_state, state: count}, before.tried + tried, before.right + right)
     return list(found.values())
 
 
-def missing_now(connection: Connection, *, sender: str | None = None, period: date | None = None) -> dict[str, tuple[date, list[str]]]:
+def missing_now(
+    connection: Connection, *, dataset: str | None = None, sender: str | None = None, period: date | None = None
+) -> dict[str, tuple[date, list[str]]]:
     """For each dataset the newest period whose due date has passed, or the period asked for, and who is missing in it."""
     from sqlalchemy import text
 
     rows = connection.execute(
         text(
             "WITH newest AS (SELECT dataset, max(period) AS period FROM control.expected "
-            "WHERE due_at <= now() AND (CAST(:period AS date) IS NULL OR period = :period) GROUP BY dataset) "
+            "WHERE due_at <= now() AND (CAST(:period AS date) IS NULL OR period = :period) "
+            "AND (CAST(:dataset AS text) IS NULL OR dataset = :dataset) GROUP BY dataset) "
             "SELECT n.dataset, n.period, ARRAY(SELECT s.sender FROM control.delivery_status s WHERE s.dataset = n.dataset AND s.period = n.period "
             "AND s.state = 'missing' AND (CAST(:sender AS text) IS NULL OR s.sender = :sender) ORDER BY 1) FROM newest n"
         ),
-        {"sender": sender, "period": period},
+        {"dataset": dataset, "sender": sender, "period": period},
     )
-    return {dataset: (newest, list(senders)) for dataset, newest, senders in rows}
+    return {name: (newest, list(senders)) for name, newest, senders in rows}
 
 
 def _only(**named: Any) -> tuple[str, dict[str, Any]]:

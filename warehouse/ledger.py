@@ -471,6 +471,14 @@ def unreported_predecessors(connection: Connection, delivery: Delivery) -> list[
     return [d.delivery_id for d in found]
 
 
+def of_partition(connection: Connection, delivery: Delivery) -> list[Delivery]:
+    """All deliveries for the partition of a delivery, the newest first; itself alone where its period is not known."""
+    if delivery.dataset is None or delivery.period is None:
+        return [delivery]
+    values = {"dataset": delivery.dataset, "province": delivery.province_id, "period": delivery.period}
+    return _select(connection, f"WHERE {_SAME_PARTITION} ORDER BY delivery_id DESC", **values)
+
+
 def all_shown(connection: Connection) -> list[Delivery]:
     """The deliveries whose rows the warehouse shows, one for each partition."""
     return _select(connection, "WHERE state IN ('loaded', 'stored') ORDER BY dataset, period, province_id")

@@ -13,7 +13,21 @@ import sys
 
 import typer
 
-from etl.cli import access, contracts, delegations, deliveries, demonstration, notify, people, proof, provinces, pseudonyms, sample, server
+from etl.cli import (
+    access,
+    contracts,
+    delegations,
+    deliveries,
+    demonstration,
+    notify,
+    people,
+    proof,
+    provinces,
+    pseudonyms,
+    sample,
+    server,
+    status,
+)
 from etl.cli.output import say_fault
 from expectations.faults import Fault, MachineFault, SetupFault
 
@@ -25,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (deliveries, notify, server, demonstration, sample):
+for module in (deliveries, status, notify, server, demonstration, sample):
     module.add_to(app)
 app.add_typer(contracts.app, name="contracts")
 app.add_typer(provinces.app, name="provinces")

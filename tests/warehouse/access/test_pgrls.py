@@ -26,7 +26,7 @@ MEANT = {
     "SEC008": (r".*\.(loader|owner|centre|auditor|people|dlg_centre)", _TO_KNOWN_ROLES),
     "SEC009": (r"parts\..*|control\.migration", "partitions have row security and no policy, so that nobody sees a row by addressing one"),
     "SEC013": (r"control\.(access_change|access_turn|delegation|grantee|membership)(\.\w+)?", "the triggers guard, record and carry out delegations; people cannot write these tables, and FORCE binds the owner"),
-    "SEC014": (r"control\.(delegate|revoke|my_delegations|take_turn)", "what people may call to delegate, and what carries it out when they commit: it runs as ndc_owner, who sees no row of a dataset, and asks session_user"),
+    "SEC014": (r"control\.(delegate|revoke|my_delegations|take_turn|new_leaf|index_leaf|attach_leaf)", "what people may call to delegate, what carries it out when they commit, and what the loader alone may call to put a leaf in place: they run as ndc_owner, who sees no row of a dataset, and ask session_user who delegates"),
     "SEC028": (r".*\.(loader|owner)", "the pipeline writes every row; a delivery's jurisdiction is a CHECK on its stage"),
     "SEC038": (r".*\.(loader|owner|centre|auditor|people|dlg_centre)", _TO_KNOWN_ROLES),
     "VIEW002": (r"national\.\w+_in_clear|control\.delivery_status", "the view hides nothing: the policies of its two tables do, before any function of the reader's"),

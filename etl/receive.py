@@ -102,6 +102,11 @@ def find_arrivals(inbox: Path, settle_seconds: float, now: float) -> Iterator[Ar
             yield arrival
 
 
+def find_unfinished(inbox: Path) -> Iterator[Path]:
+    """Files of an inbox whose names say that they are being written."""
+    return (a.path for a in find_arrivals(inbox, 0, 0) if a.path.name.lower().endswith(_UNFINISHED))
+
+
 def _facts(path: Path) -> os.stat_result | None:
     """Size and times of a plain file that a sender put there; None for anything else, and for what is gone already.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +59,14 @@ class Site:
     @cached_property
     def warehouse(self) -> Warehouse:
         return self.logins.task() if self.settings.login == "task" else self.logins.pipeline()
+
+    def prepare_logins(self, now: datetime) -> None:
+        """Have a server, and the roles of all who can hold a delegation today or later. Safe to repeat."""
+        from zoneinfo import ZoneInfo
+
+        from warehouse.access.load import group_grantees
+
+        self.logins.prepare(group_grantees(self.access, self.registry), now.astimezone(ZoneInfo(self.settings.timezone)).date())
 
     @cached_property
     def tables(self) -> dict[str, tuple[DatasetTable, ...]]:

@@ -7,9 +7,11 @@ an object store one PUT. Refuses: names that leave the folder.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,19 @@ class Store:
         with self.fs.open_input_stream(self.path(name)) as source:
             content: bytes = source.read()
         return content
+
+    def fingerprint(self, name: str) -> tuple[str, int]:
+        """SHA-256 of a file and its size, read once and never held whole."""
+        digest, size = hashlib.sha256(), 0
+        with self.fs.open_input_stream(self.path(name)) as source:
+            while chunk := source.read(_CHUNK):
+                digest.update(chunk)
+                size += len(chunk)
+        return digest.hexdigest(), size
+
+    def modified(self, name: str) -> datetime:
+        """When a file was written."""
+        return datetime.fromtimestamp(self.fs.get_file_info(self.path(name)).mtime_ns / 1e9, UTC)
 
     def open_input(self, name: str) -> Any:
         """The file for random access, as Arrow readers want it."""

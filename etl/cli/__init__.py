@@ -15,6 +15,7 @@ import typer
 
 from etl.cli import (
     access,
+    backup,
     contracts,
     delegations,
     deliveries,
@@ -27,9 +28,10 @@ from etl.cli import (
     sample,
     server,
     status,
+    upkeep,
 )
 from etl.cli.output import say_fault
-from expectations.faults import Fault, MachineFault, SetupFault
+from expectations.faults import Fault, MachineFault, Message, SetupFault
 
 app = typer.Typer(
     name="ndc",
@@ -39,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (deliveries, status, notify, server, demonstration, sample):
+for module in (deliveries, status, notify, server, demonstration, sample, upkeep):
     module.add_to(app)
 app.add_typer(contracts.app, name="contracts")
 app.add_typer(provinces.app, name="provinces")
@@ -50,6 +52,7 @@ proof.add_to(access.app)
 app.add_typer(access.app, name="access")
 app.add_typer(people.app, name="people")
 app.add_typer(pseudonyms.app, name="pseudonyms")
+app.add_typer(backup.app, name="backup")
 
 
 def main() -> None:
@@ -65,6 +68,9 @@ def main() -> None:
     except Fault as fault:
         say_fault(fault)
         sys.exit(1)
+    except UnicodeEncodeError:
+        say_fault(SetupFault(Message("Chữ trên dòng lệnh không phải UTF-8.", "The text of the command line is not UTF-8.")))
+        sys.exit(2)
     except KeyboardInterrupt:
         print("Đã dừng; lần chạy sau sẽ làm tiếp. · Stopped; a later run goes on.", file=sys.stderr)
         sys.exit(130)

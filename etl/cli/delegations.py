@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from etl.cli.login import Login, person_url
 from etl.cli.output import Json, console, open_site, print_json, print_table, say
-from etl.cli.server import prepare_logins
 
 if TYPE_CHECKING:
     from etl.site import Site
@@ -40,35 +39,22 @@ def apply(
     as_json: Json = False,
 ) -> None:
     """Carry the plan out, in one transaction; disable people whose last day has passed. Run it nightly, too. Thực hiện."""
-    from warehouse.access.apply import apply_declaration
-    from warehouse.access.grantees import people
-    from warehouse.access.load import load_declaration
-    from warehouse.access.people import disable_overdue
+    from etl.upkeep import sweep_access
 
     site = open_site()
     if dry_run:
         _show(_plan(site), all_sql=False, as_json=as_json, title="Plan · Kế hoạch")
         return
-    prepare_logins(site)
-    admin = site.logins.administrator()
-    try:
-        for login in disable_overdue(admin, by or getpass.getuser()):
-            console(to_errors=True).print(f"{login}: disabled, its last day has passed · đã khoá, hết hạn")
-    finally:
-        admin.dispose()
-    with site.warehouse.transaction("ndc_owner") as connection:
-        declaration = load_declaration(site.access, site.registry, site.contracts, people(connection))
-        done = apply_declaration(connection, declaration, by or getpass.getuser())
-    _show(done, all_sql=False, as_json=as_json, title="Done · Đã thực hiện")
+    swept = sweep_access(site, by or getpass.getuser(), datetime.now(UTC))
+    for login in swept.disabled:
+        console(to_errors=True).print(f"{login}: disabled, its last day has passed · đã khoá, hết hạn")
+    _show(swept.plan, all_sql=False, as_json=as_json, title="Done · Đã thực hiện")
 
 
 def _plan(site: Site) -> AccessPlan:
-    from warehouse.access.apply import plan_access
-    from warehouse.access.grantees import people
-    from warehouse.access.load import load_declaration
+    from etl.upkeep import plan_sweep
 
-    with site.warehouse.transaction("ndc_owner") as connection:
-        return plan_access(connection, load_declaration(site.access, site.registry, site.contracts, people(connection)))
+    return plan_sweep(site).plan
 
 
 def _show(found: AccessPlan, *, all_sql: bool, as_json: bool, title: str) -> None:

@@ -11,7 +11,6 @@ from etl.cli.output import Json, console, open_site, print_json, print_table, sa
 from expectations.faults import Message
 
 if TYPE_CHECKING:
-    from etl.site import Site
     from warehouse.access.findings import Proof
 
 _SHOWN = 50
@@ -31,9 +30,10 @@ def prove(
 ) -> None:
     """Prove that every role and login sees what is delegated to it, and no more; exit code 1 when not. Chứng minh ai thấy gì."""
     from etl.proof import default_name, proof_facts, write_proof
+    from etl.upkeep import check_access
 
     site = open_site()
-    proof = examine(site, is_live=not catalogue_only)
+    proof = check_access(site, is_live=not catalogue_only)
     file = out or site.settings.home / "access" / default_name(proof)
     page = write_proof(proof, file)
     if as_json:
@@ -42,17 +42,6 @@ def prove(
         _show(proof, file, page)
     if not proof.is_clean:
         raise typer.Exit(1)
-
-
-def examine(site: Site, *, is_live: bool = True) -> Proof:
-    """The proof of an installation, made with its administrator's login."""
-    from warehouse.access.prove import prove as examine_warehouse
-
-    admin = site.logins.administrator()
-    try:
-        return examine_warehouse(admin, site.warehouse.url.username or "", is_live=is_live)
-    finally:
-        admin.dispose()
 
 
 def _show(proof: Proof, file: Path, page: Path) -> None:

@@ -64,13 +64,9 @@ def migrate(
 
 def prepare_logins(site: Site) -> None:
     """A server, and the roles of all who can hold a delegation today or later."""
-    from datetime import datetime
-    from zoneinfo import ZoneInfo
+    from datetime import UTC, datetime
 
-    from warehouse.access.load import group_grantees
-
-    today = datetime.now(ZoneInfo(site.settings.timezone)).date()
-    site.logins.prepare(group_grantees(site.access, site.registry), today)
+    site.prepare_logins(datetime.now(UTC))
 
 
 def migrate_site(site: Site) -> Plan:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from expectations.document import suggestion
 from expectations.faults import MachineFault, Message, SetupFault
+from warehouse.access.apply import LOCK_WAIT
 from warehouse.access.grantees import ends
 from warehouse.access.person_login import change_password, close_login, create_login, end_sessions, limits_of
 from warehouse.engine import run_script
@@ -175,17 +176,22 @@ def disable_person(admin: Warehouse, login: str, reason: str, actor: str, *, dry
 
 def disable_overdue(admin: Warehouse, actor: str) -> list[str]:
     """Disable everybody whose last day has passed; PostgreSQL's own memberships never end by themselves. Returns their logins."""
+    with _as_owner(admin, actor) as connection:
+        overdue = find_overdue(connection)
+    for login in overdue:
+        disable_person(admin, login, "its last day has passed", actor)
+    return overdue
+
+
+def find_overdue(connection: Connection) -> list[str]:
+    """The logins of those whose last day has passed and who are not disabled yet."""
     from sqlalchemy import text
 
     query = (
         "SELECT person FROM control.membership JOIN control.grantee g ON g.id = person WHERE g.ended_at IS NULL "
         "GROUP BY person HAVING max(coalesce(until, 'infinity')) <= now() ORDER BY person"
     )
-    with _as_owner(admin, actor) as connection:
-        overdue = list(connection.execute(text(query)).scalars())
-    for login in overdue:
-        disable_person(admin, login, "its last day has passed", actor)
-    return overdue
+    return list(connection.execute(text(query)).scalars())
 
 
 def set_password(admin: Warehouse, login: str, password: str, actor: str) -> None:
@@ -247,7 +253,11 @@ def _as_owner(admin: Warehouse, actor: str, busy: Message = _BUSY) -> Iterator[C
     from sqlalchemy import text
 
     with _refusals_told(admin, busy), admin.transaction("ndc_owner") as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(11), set_config('ndc.actor', :actor, true)"), {"actor": actor})
+        connection.execute(
+            text("SELECT set_config('lock_timeout', :wait, true), set_config('ndc.actor', :actor, true)"),
+            {"wait": LOCK_WAIT, "actor": actor},
+        )
+        connection.execute(text("SELECT pg_advisory_xact_lock(11)"))
         yield connection
 
 

@@ -43,9 +43,10 @@ _BROKEN = Message(
     "{folder}: files have changed since the backup was made: {names}. Use another backup.",
 )
 _NOT_EMPTY = Message(
-    "{home} không trống: {there}. Chỉ khôi phục vào nơi trống. Nếu vừa khôi phục dở, hãy xem bằng: ndc verify",
-    "{home} is not empty: {there}. A restore goes only into an empty installation. If one was just stopped, look with: ndc verify",
+    "{home} không trống: {there_vi}. Chỉ khôi phục vào nơi trống. Nếu vừa khôi phục dở, hãy xem bằng: ndc verify",
+    "{home} is not empty: {there_en}. A restore goes only into an empty installation. If one was just stopped, look with: ndc verify",
 )
+_IN_VIETNAMESE = {"deliveries": "đợt gửi", "people": "người dùng", "tables in workspaces": "bảng trong vùng làm việc"}
 _UNDERWAY = Message("Một lệnh sao lưu khác đang ghi vào {folder}.", "Another backup is being written to {folder}.")
 
 
@@ -266,8 +267,9 @@ def plan_restore(site: Site, folder: Path) -> Backup:
     finally:
         admin.dispose()
     if there:
-        said = ", ".join(f"{count:,} {what}" for what, count in there.items())
-        raise SetupFault(_NOT_EMPTY.fill(home=site.settings.home, there=said), rule="not-empty")
+        vi = ", ".join(f"{count:,} {_IN_VIETNAMESE[what]}" for what, count in there.items())
+        en = ", ".join(f"{count:,} {what}" for what, count in there.items())
+        raise SetupFault(_NOT_EMPTY.fill(home=site.settings.home, there_vi=vi, there_en=en), rule="not-empty")
     return backup
 
 

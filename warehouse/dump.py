@@ -159,9 +159,9 @@ def _each_role(connection: Connection) -> Iterator[str]:
         name = quoted(role.rolname)
         yield f"DO $role$ BEGIN CREATE ROLE {name}; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $role$"
         may = f"{'LOGIN' if role.rolcanlogin else 'NOLOGIN'} {'INHERIT' if role.rolinherit else 'NOINHERIT'} {_NO_POWERS}"
-        until = literal(role.until or "infinity")
+        until = f" VALID UNTIL {literal(role.until)}" if role.until else ""
         password = literal(role.rolpassword) if role.rolpassword else "NULL"
-        yield f"ALTER ROLE {name} {may} CONNECTION LIMIT {role.rolconnlimit} VALID UNTIL {until} PASSWORD {password}"
+        yield f"ALTER ROLE {name} {may} CONNECTION LIMIT {role.rolconnlimit}{until} PASSWORD {password}"
         for setting in role.settings:
             key, _, value = setting.partition("=")
             yield f"ALTER ROLE {name} SET {key} = {literal(value)}"

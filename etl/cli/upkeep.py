@@ -79,6 +79,6 @@ def _show(done: Upkeep, *, dry_run: bool) -> None:
     if max(len(done.left), len(done.proof.findings) if done.proof else 0) > _SHOWN:
         console().print("… more with --json · còn nữa, xem --json")
     if done.needs_a_person:
-        say(Message("Cần người xem: xem docs/operations.md.", "A person must look: see docs/operations.md."))
+        say(Message("Cần người xem: docs/how-to/backup.md nói phải làm gì.", "A person must look: docs/how-to/backup.md says what to do."))
     else:
         say(Message("✓ Không cần ai làm gì.", "Nothing needs a person."))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from expectations.contract import Contract
 from expectations.faults import Message, SetupFault
-from warehouse.access.apply import AccessPlan, apply_declaration, install_functions, plan_access
+from warehouse.access.apply import AccessPlan, apply_declaration, install_functions, plan_access, set_zone, wait_for_turn
 from warehouse.access.grantees import people
 from warehouse.access.load import AccessFiles, load_declaration
 from warehouse.engine import Warehouse, run_script
@@ -94,12 +94,16 @@ def migrate(
     with warehouse.transaction("ndc_owner") as connection:
         control = _pending(connection)
         if control:
+            wait_for_turn(connection)
             _upgrade(connection)
             install_functions(connection)
+            set_zone(connection, access.timezone)
             connection.exec_driver_sql("SELECT control.apply_access()")
     with warehouse.transaction("ndc_owner") as connection:
+        wait_for_turn(connection)
         declaration = load_declaration(access, registry, contracts, people(connection))
         install_functions(connection)
+        set_zone(connection, access.timezone)
         changes = tuple(plan(connection, contracts.values(), registry.ids))
         _bring_up_tables(connection, contracts, registry, changes)
         done = apply_declaration(connection, declaration, actor)

@@ -118,11 +118,11 @@ def test_a_circle_does_not_compile(site: Site) -> None:
         plan_site(site)
 
 
-def test_different_columns_in_clear_for_one_grantee_contradict(site: Site) -> None:
+def test_columns_in_clear_of_some_rows_and_not_of_others_are_no_contradiction(site: Site) -> None:
+    """Each row keeps its own."""
     clear = "columns: {in_clear: all}"
     write_access(site.settings.access, entry("a", "institute", clear) + entry("b", "institute", provinces="[ha-noi]"))
-    plan_site(site)  # in clear here, not there: each row keeps its own
-    assert "doctor" in {f.name for f in site.contracts["permit"].restricted_fields}
+    assert len(plan_site(site).said) == 2
 
 
 # ---------------------------------------------------------------- plan and apply
@@ -223,6 +223,7 @@ def test_a_long_reader_does_not_keep_apply_from_ending_and_no_reader_queues_behi
         reading.start()
         _wait_until(lambda: len(waits) > 5)  # readers go on while apply waits
         assert not applied.is_set()
+        assert max(waits) < 2, "a reader queued behind apply"  # one look at the tables takes at most 400 ms
         reader.rollback()
         applying.join(30)
         applied.set()

@@ -35,6 +35,10 @@ _END_OF_THE_ENDED = (
     "UPDATE control.delegation SET revoked_at = now(), revoked_by = session_user, revoked_because = 'its holder has ended' WHERE revoked_at IS NULL "
     "AND grantee IN (SELECT id FROM control.grantee WHERE ended_at IS NOT NULL)"
 )
+_END_OF_THE_PAST = (
+    "UPDATE control.delegation SET revoked_at = now(), revoked_by = session_user, revoked_because = 'its last day has passed' "
+    "WHERE revoked_at IS NULL AND until_at <= now()"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,16 @@ def busy() -> MachineFault:
     )
 
 
+def set_zone(connection: Connection, timezone: str) -> None:
+    """Tell the database in which zone the installation's days begin, whatever a session's own is."""
+    zone = timezone.replace("'", "''").replace("'", "''")
+    run_script(
+        connection,
+        "CREATE OR REPLACE FUNCTION control.site_zone() RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp "
+        f"AS 'SELECT ''{ZoneInfo(zone).key}''::text'",
+    )
+
+
 def end_delegation(connection: Connection, name: str, grantor: str, because: str, actor: str) -> int:
     """End a delegation that `grantor` gave with its own login, and all that hang on it, in the centre's name; returns how many ended.
 
@@ -111,7 +125,7 @@ def end_delegation(connection: Connection, name: str, grantor: str, because: str
     from sqlalchemy import text
     from sqlalchemy.exc import DBAPIError
 
-    _wait_for_turn(connection)
+    wait_for_turn(connection)
     count = text("SELECT count(*) FROM control.delegation WHERE revoked_at IS NULL")
     before = connection.execute(count).scalar_one()
     connection.execute(text("SELECT set_config('ndc.actor', :actor, true)"), {"actor": actor})
@@ -133,7 +147,8 @@ def end_delegation(connection: Connection, name: str, grantor: str, because: str
             ),
             rule="delegation",
         )
-    connection.execute(text("SELECT control.end_access()"))
+    ids = "SELECT array_agg(delegation_id) FROM control.delegation WHERE revoked_at = now()"
+    connection.execute(text(f"SELECT control.end_access(({ids}))"))
     return int(before - connection.execute(count).scalar_one())
 
 
@@ -158,15 +173,19 @@ def all_delegations(connection: Connection, *, ended: bool = False) -> list[dict
 def _enter(connection: Connection, declaration: Declaration) -> AccessPlan:
     from sqlalchemy import text
 
-    _wait_for_turn(connection)
+    wait_for_turn(connection)
     before = drift(connection)
+    connection.execute(text(_END_OF_THE_ENDED))
     enter_grantees(connection, declaration.grantees, declaration.timezone)
     connection.execute(text(_END_OF_THE_ENDED))
+    connection.execute(text(_END_OF_THE_PAST))
+    connection.execute(text("SELECT control.end_orphans()"))
     connection.execute(text("ANALYZE control.grantee, control.delegation"))  # or a thousand new ones are walked through by guesswork
-    today = connection.execute(text("SELECT now()")).scalar_one().astimezone(ZoneInfo(declaration.timezone)).date()
+    now = connection.execute(text("SELECT now()")).scalar_one()
+    today = now.astimezone(ZoneInfo(declaration.timezone)).date()
     names = {g.id: g.name for g in declaration.grantees if g.valid_until is None or g.valid_until >= today}
     live = _live(connection)
-    wanted = {d.name: d for d in declaration.delegations}
+    wanted = {d.name: d for d in declaration.delegations if d.until is None or ends(d.until, declaration.timezone) > now}
     rows = {name: _terms(d, declaration.timezone) for name, d in wanted.items()}
     same = {name for name, row in rows.items() if name in live and _same(row, live[name])}
     gone, changed = [n for n in live if n not in rows], [n for n in live if n in rows and n not in same]
@@ -188,7 +207,7 @@ def _enter(connection: Connection, declaration: Declaration) -> AccessPlan:
     return AccessPlan(tuple(said), before, after)
 
 
-def _wait_for_turn(connection: Connection) -> None:
+def wait_for_turn(connection: Connection) -> None:
     """Until the transaction ends nobody else changes access. Raises `MachineFault` when somebody keeps a change open."""
     from sqlalchemy import text
     from sqlalchemy.exc import OperationalError
@@ -304,13 +323,13 @@ def _insert_one(connection: Connection, delegation: Delegation, row: dict[str, A
 
 
 def _candidates(connection: Connection, row: dict[str, Any]) -> list[dict[str, Any]]:
-    """The live delegations that the grantor holds, and in what the row reaches beyond each."""
+    """The declared ones that the grantor holds, for a file must not hang on what somebody takes back at will; and in what the row reaches beyond each."""
     from sqlalchemy import text
 
     query = (
         "SELECT d.delegation_id, d.name, CASE WHEN d.is_own THEN control.holder(d.grantee) ELSE d.workspace_of END AS workspace_of, control.too_wide(c, d) AS wide "
         "FROM jsonb_populate_record(NULL::control.delegation, CAST(:row AS jsonb)) c CROSS JOIN control.delegation d "
-        "WHERE d.revoked_at IS NULL AND (d.until_at IS NULL OR d.until_at > now()) "
+        "WHERE d.is_declared AND d.revoked_at IS NULL AND (d.until_at IS NULL OR d.until_at > now()) "
         "AND d.grantee = ANY (ARRAY(SELECT s.id FROM control.span() s WHERE s.holder_id = (SELECT control.holder(:grantor)))) "
         "ORDER BY d.grantee = c.grantor DESC, d.is_own DESC, d.delegation_id"
     )
@@ -413,6 +432,11 @@ def refusal(error: Any) -> Message | None:
     if state.startswith("ND"):
         vi, _, en = said.partition(" · ")
         return Message(vi, en or vi)
+    if state == "25006":
+        return Message(
+            "phiên chỉ đọc, hoặc máy chủ dự phòng: không đổi quyền ở đây được.",
+            "a read-only session or a standby server: access cannot be changed here.",
+        )
     if state == "23514" and "ends_after_it_begins" in said:
         return Message("ngày kết thúc trước ngày bắt đầu.", "it ends before it begins.")
     if state == "23505" and "delegation_live_name" in said:

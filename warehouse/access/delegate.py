@@ -69,11 +69,7 @@ def grant(url: URL, wanted: Grant, timezone: str, *, dry_run: bool = False) -> M
         said = ", ".join(f"p_{key} => %({key})s" for key in asked)
         name = connection.execute(f"SELECT control.delegate({said})", asked).fetchone()
         assert name is not None
-        (row,) = (
-            r
-            for r in _mine(connection)
-            if r["name"] == name[0] and r["revoked_at"] is None and not r["is_declared"] and r["grantee"] == wanted.grantee
-        )
+        row = [r for r in _mine(connection) if r["name"] == name[0] and r["revoked_at"] is None and not r["is_declared"]][-1]
         if dry_run:
             connection.rollback()
         return row
@@ -128,7 +124,7 @@ def _session(url: URL) -> Iterator[psycopg.Connection]:
         with psycopg.connect(url.set(drivername="postgresql").render_as_string(hide_password=False), connect_timeout=10) as connection:
             yield connection
     except psycopg.OperationalError as error:
-        if error.sqlstate == "55P03":
+        if error.sqlstate in ("55P03", "57014", "40P01"):
             raise busy() from error
         raise (login_refused(url, error) or unreachable(url, error)) from error
     except psycopg.Error as error:

@@ -5,7 +5,8 @@
 --   control.access_drift() the difference, as SQL                         control.apply_access()  carries it out
 --   control.delegate(), control.revoke(), control.my_delegations()        what people with a login may call
 --   control.take_turn()    carries out what they asked for, when their transaction is committed and not before
--- Policies are written just as PostgreSQL prints them, so that text can be compared with text.
+-- Policies are written just as PostgreSQL prints them, so that text can be compared with text; how it prints them is fixed in the
+-- functions, so that no session's settings can make everything differ.
 
 -- ---------------------------------------------------------------- what follows from the delegations
 
@@ -131,7 +132,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION control.wanted_policy() RETURNS TABLE (relation text, name text, definition text)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET quote_all_identifiers = off SET standard_conforming_strings = on SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET row_security = on AS $$
     SELECT format('%I.%I', c.schema, s.dataset), 'dlg_' || s.delegation_id || CASE WHEN s.shared THEN '_' || left(md5(s.role), 8) ELSE '' END,
            format('FOR SELECT TO %I USING (%s)', s.role, control.all_of(
                control.clause('province_id', s.provinces), control.clause(s.commune_field, s.communes),
@@ -159,7 +160,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' A
 $$;
 
 CREATE OR REPLACE FUNCTION control.live_policy() RETURNS TABLE (relation text, name text, definition text)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET quote_all_identifiers = off SET standard_conforming_strings = on SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET row_security = on AS $$
     SELECT format('%I.%I', n.nspname, c.relname), p.polname,
            CASE WHEN p.polpermissive THEN '' ELSE 'AS RESTRICTIVE ' END || 'FOR '
            || CASE p.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL' END || ' TO '
@@ -170,7 +171,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' A
 $$;
 
 CREATE OR REPLACE FUNCTION control.wanted_privilege() RETURNS TABLE (kind text, object text, field text, role name, privilege text)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off SET standard_conforming_strings = on SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET row_security = on AS $$
     WITH seen AS (SELECT DISTINCT role, dataset, in_clear, sees_all_clear, commune_field FROM control.sight()),
          ledger AS (SELECT DISTINCT role FROM control.own_ledger()),
          held AS (SELECT t.dataset, t.restricted, n.schema FROM control.dataset t CROSS JOIN (VALUES ('national'), ('personal')) n (schema)
@@ -213,7 +214,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION control.live_privilege() RETURNS TABLE (kind text, object text, field text, role name, privilege text)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off SET standard_conforming_strings = on SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET row_security = on AS $$
     WITH ours AS (SELECT oid, nspname, nspacl, nspowner FROM pg_namespace
                   WHERE nspname IN ('national', 'personal', 'parts', 'mart', 'open', 'control') OR nspname LIKE 'workspace\_%'),
     held AS (
@@ -234,7 +235,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION control.access_drift() RETURNS TABLE (step int, what text, object text, name text, role text, statement text)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off SET standard_conforming_strings = on SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET row_security = on AS $$
     WITH policy AS (
         SELECT coalesce(w.relation, l.relation) AS relation, coalesce(w.name, l.name) AS name, w.definition AS wanted, l.definition AS live
         FROM control.wanted_policy() w FULL JOIN control.live_policy() l ON w.relation = l.relation AND w.name = l.name
@@ -253,7 +254,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname IN ('national', 'personal', 'parts', 'mart', 'control') AND c.relkind IN ('r', 'p') AND NOT (c.relrowsecurity AND c.relforcerowsecurity)
     UNION ALL
-    SELECT 3, 'policy', relation, name, substring(coalesce(wanted, live) FROM ' TO (.*?) USING'), concat_ws('; ',
+    SELECT 3, 'policy', relation, name, substring(coalesce(wanted, live) FROM ' TO (.*?)(?: USING| WITH CHECK|$)'), concat_ws('; ',
            CASE WHEN live IS NOT NULL THEN format('DROP POLICY %I ON %s', name, relation) END,
            CASE WHEN wanted IS NOT NULL THEN format('CREATE POLICY %I ON %s %s', name, relation, wanted) END)
     FROM policy
@@ -289,20 +290,31 @@ BEGIN
     RETURN false;
 END $$;
 
-CREATE OR REPLACE FUNCTION control.apply_access() RETURNS int
+DROP FUNCTION IF EXISTS control.apply_access();
+DROP FUNCTION IF EXISTS control.end_access();
+
+CREATE OR REPLACE FUNCTION control.is_about(p_policy text, p_delegations bigint[]) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT p_delegations IS NULL OR substring(p_policy FROM '^dlg_([0-9]+)')::bigint = ANY (p_delegations) $$;
+
+CREATE OR REPLACE FUNCTION control.apply_access(p_delegations bigint[] DEFAULT NULL, p_tries int DEFAULT 60) RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_statements text[];
     v_tables text[];
 BEGIN
-    -- Everything is known before anything is locked; then the locks are held for the change of the catalogue alone.
+    -- Everything is known before anything is locked; then the locks are held for the change of the catalogue alone. With delegations named,
+    -- only their tables are touched, so that nobody waits for a table that is no business of theirs; what else differs there is mended, too.
     PERFORM pg_advisory_xact_lock(11);
-    SELECT array_agg(statement ORDER BY step, object, name), array_agg(DISTINCT object) FILTER (WHERE what IN ('policy', 'row security'))
-    INTO v_statements, v_tables FROM control.access_drift();
+    WITH drift AS MATERIALIZED (SELECT * FROM control.access_drift()),
+         mine AS (SELECT DISTINCT object FROM drift WHERE what = 'policy' AND control.is_about(name, p_delegations)
+                  UNION SELECT object FROM drift WHERE what = 'row security' AND p_delegations IS NULL),
+         others AS (SELECT object FROM drift WHERE what = 'policy' EXCEPT SELECT object FROM mine)
+    SELECT array_agg(statement ORDER BY step, object, name), (SELECT array_agg(object) FROM mine) INTO v_statements, v_tables
+    FROM drift WHERE object IN (SELECT object FROM mine) OR (what IN ('grant', 'workspace') AND object NOT IN (SELECT object FROM others));
     IF v_statements IS NULL THEN
         RETURN 0;
     END IF;
-    IF NOT control.lock_tables(v_tables, 60) THEN
+    IF NOT control.lock_tables(v_tables, p_tries) THEN
         RAISE lock_not_available USING MESSAGE = 'Các bảng đang bận · The tables are busy';
     END IF;
     FOR i IN 1..cardinality(v_statements) LOOP
@@ -311,26 +323,53 @@ BEGIN
     RETURN cardinality(v_statements);
 END $$;
 
-CREATE OR REPLACE FUNCTION control.end_access() RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+CREATE OR REPLACE FUNCTION control.kin(p_role text) RETURNS SETOF name
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- The role, its members, and the other roles of these members: all through which a table could be read with the role's policies.
+    WITH RECURSIVE member AS (
+        SELECT r.oid FROM pg_roles r WHERE quote_ident(r.rolname) = p_role UNION SELECT m.member FROM member JOIN pg_auth_members m ON m.roleid = member.oid)
+    SELECT DISTINCT r.rolname FROM pg_roles r JOIN control.grantee g ON g.role = r.rolname AND g.kind IN ('province', 'organisation', 'person')
+    WHERE EXISTS (SELECT FROM member m JOIN pg_roles x ON x.oid = m.oid WHERE NOT x.rolsuper AND pg_has_role(m.oid, r.oid, 'MEMBER'))
+$$;
+
+CREATE OR REPLACE FUNCTION control.end_access(p_delegations bigint[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
 DECLARE
     v_step record;
-    v_tables text[];
 BEGIN
     -- What ends must end now, or whoever reads could keep it alive by reading on. A policy needs the table for itself, a REVOKE does not:
-    -- where the table is busy, the roles concerned lose the whole table until the next apply_access() gives them back what is theirs.
-    PERFORM pg_advisory_xact_lock(11);
-    SELECT array_agg(DISTINCT object) FILTER (WHERE what IN ('policy', 'row security')) INTO v_tables FROM control.access_drift();
-    IF control.lock_tables(v_tables, 12) THEN
-        PERFORM control.apply_access();
+    -- where a table is busy, the grantee, and every group of its members, lose it whole until apply_access() gives back what is theirs.
+    BEGIN
+        PERFORM control.apply_access(p_delegations, 12);
         RETURN;
-    END IF;
-    PERFORM set_config('lock_timeout', '0', true);
-    FOR v_step IN SELECT DISTINCT format('REVOKE ALL ON %s FROM %s', object, role) AS statement FROM control.access_drift() WHERE what = 'policy' AND statement LIKE 'DROP POLICY%'
-                  UNION SELECT statement FROM control.access_drift() WHERE statement LIKE 'REVOKE %' LOOP
+    EXCEPTION WHEN lock_not_available THEN
+        NULL;
+    END;
+    PERFORM set_config('lock_timeout', '10s', true);
+    FOR v_step IN WITH ending AS (SELECT object, role FROM control.access_drift() WHERE what = 'policy' AND statement NOT LIKE '%CREATE POLICY%' AND control.is_about(name, p_delegations))
+                  SELECT DISTINCT format('REVOKE ALL ON %s FROM %I', e.object, k) AS statement FROM ending e CROSS JOIN LATERAL control.kin(e.role) k
+                  UNION SELECT d.statement FROM control.access_drift() d WHERE d.statement LIKE 'REVOKE %' AND d.role IN (SELECT role FROM ending) LOOP
         EXECUTE v_step.statement;
     END LOOP;
+    PERFORM set_config('lock_timeout', '0', true);
     RAISE WARNING 'Bảng đang bận: đã cắt quyền của bên nhận trên cả bảng; lần apply sau trả lại phần còn hiệu lực · The tables are busy: the grantee lost them whole; the next apply gives back what still holds';
+END $$;
+
+CREATE OR REPLACE FUNCTION control.end_orphans() RETURNS bigint[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_all bigint[] := '{}';
+    v_some bigint[];
+BEGIN
+    -- Whatever hangs on something that has been revoked ends with it, however deep.
+    LOOP
+        WITH gone AS (UPDATE control.delegation c SET revoked_at = now(), revoked_by = session_user, revoked_because = 'parent ' || p.name
+                      FROM control.delegation p WHERE p.delegation_id = c.parent_id AND c.revoked_at IS NULL AND p.revoked_at IS NOT NULL RETURNING c.delegation_id)
+        SELECT array_agg(delegation_id) INTO v_some FROM gone;
+        EXIT WHEN v_some IS NULL;
+        v_all := v_all || v_some;
+    END LOOP;
+    RETURN v_all;
 END $$;
 
 -- ---------------------------------------------------------------- what may be entered
@@ -425,11 +464,17 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM belongs b JOIN clear c ON c.role = b.role GROUP BY 1, 2 HAVING count(DISTINCT c.in_clear) > 1
 $$;
 
+CREATE OR REPLACE FUNCTION control.said(p_setting text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- What the pipeline says of itself; anybody can set such a setting, so that of a person counts for nothing.
+    SELECT nullif(current_setting(p_setting, true), '') WHERE NOT EXISTS (SELECT FROM control.grantee WHERE role = session_user AND kind = 'person')
+$$;
+
 CREATE OR REPLACE FUNCTION control.end_children() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     -- A delegation ends with its parent, in the same transaction; when the centre declares the parent anew, it looks after the children.
-    IF NEW.is_declared AND current_setting('ndc.replacing', true) = 'on' THEN
+    IF NEW.is_declared AND control.said('ndc.replacing') = 'on' THEN
         RETURN NULL;
     END IF;
     UPDATE control.delegation SET revoked_at = NEW.revoked_at, revoked_by = NEW.revoked_by, revoked_because = 'parent ' || NEW.name
@@ -443,7 +488,7 @@ DECLARE
     v_row jsonb := to_jsonb(CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END);
 BEGIN
     INSERT INTO control.access_change (login, actor, what, name, before, after, legal_basis)
-    VALUES (session_user, nullif(current_setting('ndc.actor', true), ''), TG_TABLE_NAME || ' ' || lower(TG_OP),
+    VALUES (session_user, control.said('ndc.actor'), TG_TABLE_NAME || ' ' || lower(TG_OP),
             CASE TG_TABLE_NAME WHEN 'grantee' THEN v_row ->> 'id' WHEN 'membership' THEN v_row ->> 'person' ELSE v_row ->> 'name' END,
             CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END, CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END, v_row ->> 'legal_basis');
     RETURN NULL;
@@ -455,21 +500,44 @@ BEGIN
     RAISE EXCEPTION '%: chỉ thêm, không sửa, không xoá · rows are only added', TG_TABLE_NAME USING ERRCODE = 'ND005';
 END $$;
 
-CREATE OR REPLACE TRIGGER check_delegation BEFORE INSERT OR UPDATE OR DELETE ON control.delegation FOR EACH ROW EXECUTE FUNCTION control.check_delegation();
-CREATE OR REPLACE TRIGGER end_children AFTER UPDATE OF revoked_at ON control.delegation FOR EACH ROW WHEN (NEW.revoked_at IS NOT NULL AND OLD.revoked_at IS NULL) EXECUTE FUNCTION control.end_children();
-CREATE OR REPLACE TRIGGER note_change AFTER INSERT OR UPDATE OR DELETE ON control.delegation FOR EACH ROW EXECUTE FUNCTION control.note_change();
-CREATE OR REPLACE TRIGGER note_change AFTER INSERT OR UPDATE OR DELETE ON control.membership FOR EACH ROW EXECUTE FUNCTION control.note_change();
-CREATE OR REPLACE TRIGGER note_change AFTER INSERT OR UPDATE OR DELETE ON control.grantee FOR EACH ROW EXECUTE FUNCTION control.note_change();
-CREATE OR REPLACE TRIGGER only_added BEFORE UPDATE OR DELETE OR TRUNCATE ON control.access_change FOR EACH STATEMENT EXECUTE FUNCTION control.only_added();
-CREATE OR REPLACE TRIGGER only_revoked BEFORE TRUNCATE ON control.delegation FOR EACH STATEMENT EXECUTE FUNCTION control.only_added();
+DO $$ BEGIN
+    -- Only those that are missing: making one again would wait for every change that somebody has not committed.
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'control.delegation'::regclass AND tgname = 'check_delegation') THEN
+        CREATE TRIGGER check_delegation BEFORE INSERT OR UPDATE OR DELETE ON control.delegation FOR EACH ROW EXECUTE FUNCTION control.check_delegation();
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'control.delegation'::regclass AND tgname = 'end_children') THEN
+        CREATE TRIGGER end_children AFTER UPDATE OF revoked_at ON control.delegation FOR EACH ROW WHEN (NEW.revoked_at IS NOT NULL AND OLD.revoked_at IS NULL) EXECUTE FUNCTION control.end_children();
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'control.delegation'::regclass AND tgname = 'note_change') THEN
+        CREATE TRIGGER note_change AFTER INSERT OR UPDATE OR DELETE ON control.delegation FOR EACH ROW EXECUTE FUNCTION control.note_change();
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'control.membership'::regclass AND tgname = 'note_change') THEN
+        CREATE TRIGGER note_change AFTER INSERT OR UPDATE OR DELETE ON control.membership FOR EACH ROW EXECUTE FUNCTION control.note_change();
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'control.grantee'::regclass AND tgname = 'note_change') THEN
+        CREATE TRIGGER note_change AFTER INSERT OR UPDATE OR DELETE ON control.grantee FOR EACH ROW EXECUTE FUNCTION control.note_change();
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'control.access_change'::regclass AND tgname = 'only_added') THEN
+        CREATE TRIGGER only_added BEFORE UPDATE OR DELETE OR TRUNCATE ON control.access_change FOR EACH STATEMENT EXECUTE FUNCTION control.only_added();
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'control.delegation'::regclass AND tgname = 'only_revoked') THEN
+        CREATE TRIGGER only_revoked BEFORE TRUNCATE ON control.delegation FOR EACH STATEMENT EXECUTE FUNCTION control.only_added();
+    END IF;
+END $$;
 
 -- ---------------------------------------------------------------- what people with a login may call
+
+DO $$ BEGIN
+    IF to_regprocedure('control.site_zone()') IS NULL THEN  -- migrate says which
+        CREATE FUNCTION control.site_zone() RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS 'SELECT ''UTC''::text';
+    END IF;
+END $$;
 
 CREATE OR REPLACE FUNCTION control.commune_meaning(p_code text, p_provinces text[], p_day date) RETURNS SETOF control.commune
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     -- What a commune's code means in one of the provinces on a day; a day before the list begins is answered as its first.
     SELECT c.* FROM control.commune c CROSS JOIN (SELECT greatest(p_day, min(valid_from)) AS day FROM control.commune) d
-    WHERE c.code = p_code AND (p_provinces IS NULL OR c.province_id = ANY (p_provinces)) AND c.valid_from <= d.day AND (c.valid_to IS NULL OR d.day <= c.valid_to) LIMIT 1
+    WHERE c.code = p_code AND (p_provinces IS NULL OR c.province_id = ANY (p_provinces)) AND c.valid_from <= d.day AND (c.valid_to IS NULL OR d.day <= c.valid_to) ORDER BY c.valid_from DESC, c.province_id LIMIT 1
 $$;
 
 CREATE OR REPLACE FUNCTION control.refuse_contradictions() RETURNS void
@@ -485,33 +553,56 @@ BEGIN
     END IF;
 END $$;
 
-CREATE OR REPLACE FUNCTION control.ask_turn(p_only_ends boolean) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-    INSERT INTO control.access_turn AS t (transaction, only_ends) VALUES (pg_current_xact_id(), p_only_ends)
-    ON CONFLICT (transaction) DO UPDATE SET only_ends = t.only_ends AND excluded.only_ends
-$$;
+DROP FUNCTION IF EXISTS control.ask_turn(boolean);
+
+CREATE OR REPLACE FUNCTION control.ask_turn(p_end bigint DEFAULT NULL, p_because text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'Đổi quyền cần mức cô lập READ COMMITTED · Access is changed at the isolation level READ COMMITTED' USING ERRCODE = 'ND001';
+    END IF;
+    INSERT INTO control.access_turn AS t (transaction, gives, ends, reasons)
+    VALUES (pg_current_xact_id(), p_end IS NULL, CASE WHEN p_end IS NULL THEN '{}' ELSE ARRAY[p_end] END, CASE WHEN p_end IS NULL THEN '{}' ELSE ARRAY[p_because] END)
+    ON CONFLICT (transaction) DO UPDATE SET gives = t.gives OR excluded.gives, ends = t.ends || excluded.ends, reasons = t.reasons || excluded.reasons;
+END $$;
 
 CREATE OR REPLACE FUNCTION control.take_turn() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off SET standard_conforming_strings = on SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET row_security = on AS $$
 DECLARE
-    v_only_ends boolean;
+    v_turn control.access_turn;
+    v_context text;
+    v_given bigint[];
+    v_ended bigint[];
 BEGIN
-    -- At the end of the transaction that asked: until then it keeps nobody waiting. What was true when it asked is looked at again.
-    DELETE FROM control.access_turn WHERE transaction = NEW.transaction RETURNING only_ends INTO v_only_ends;
+    -- At the end of the transaction that asked: until then it keeps nobody waiting, and locks nothing. Were it carried out before, by
+    -- SET CONSTRAINTS, its locks could be kept for as long as somebody likes. What was true when it asked is looked at again.
+    GET DIAGNOSTICS v_context = PG_CONTEXT;
+    IF v_context LIKE E'%\n%' OR current_query() ~* 'constraints|prepare\s+transaction' THEN
+        RAISE EXCEPTION 'Quyền chỉ đổi khi COMMIT, không bằng SET CONSTRAINTS · Access changes with COMMIT, not by SET CONSTRAINTS' USING ERRCODE = 'ND001';
+    END IF;
+    DELETE FROM control.access_turn WHERE transaction = NEW.transaction RETURNING * INTO v_turn;
     PERFORM set_config('lock_timeout', '20s', true);
     PERFORM pg_advisory_xact_lock(11);
-    PERFORM set_config('lock_timeout', '0', true);
     IF EXISTS (SELECT FROM control.delegation c JOIN control.delegation p ON p.delegation_id = c.parent_id
-               WHERE c.created_at = now() AND c.revoked_at IS NULL AND p.revoked_at IS NOT NULL) THEN
+               WHERE c.created_at = now() AND c.revoked_at IS NULL AND NOT c.is_declared AND p.revoked_at IS NOT NULL) THEN
         RAISE EXCEPTION 'Quyền gốc vừa bị thu hồi · Its parent was revoked just now' USING ERRCODE = 'ND003';
     END IF;
-    UPDATE control.delegation c SET revoked_at = now(), revoked_by = session_user, revoked_because = 'parent ' || p.name
-    FROM control.delegation p WHERE p.delegation_id = c.parent_id AND c.revoked_at IS NULL AND p.revoked_at IS NOT NULL;
-    IF v_only_ends THEN
-        PERFORM control.end_access();
-    ELSE
+    IF EXISTS (SELECT FROM control.delegation c WHERE c.created_at = now() AND c.revoked_at IS NULL AND NOT c.is_declared
+               AND (control.holder(c.grantee) IS NULL OR control.holder(c.grantor) IS NULL)) THEN
+        RAISE EXCEPTION 'Bên giao hoặc bên nhận vừa chấm dứt · Grantor or grantee ended just now' USING ERRCODE = 'ND006';
+    END IF;
+    UPDATE control.delegation d SET revoked_at = now(), revoked_by = session_user, revoked_because = e.because
+    FROM unnest(v_turn.ends, v_turn.reasons) e (id, because) WHERE d.delegation_id = e.id AND d.revoked_at IS NULL;
+    PERFORM control.end_orphans();
+    PERFORM set_config('lock_timeout', '0', true);
+    SELECT array_agg(delegation_id) FILTER (WHERE revoked_at IS NULL), array_agg(delegation_id) FILTER (WHERE revoked_at IS NOT NULL) INTO v_given, v_ended
+    FROM control.delegation WHERE created_at = now() OR revoked_at = now();
+    IF v_ended IS NOT NULL THEN
+        PERFORM control.end_access(v_ended);
+    END IF;
+    IF v_turn.gives AND v_given IS NOT NULL THEN
         PERFORM control.refuse_contradictions();
-        PERFORM control.apply_access();
+        PERFORM control.apply_access(v_given);
     END IF;
     RETURN NULL;
 END $$;
@@ -534,7 +625,7 @@ CREATE OR REPLACE FUNCTION control.delegate(
     p_grantee text, p_purpose text, p_legal_basis text, p_datasets text[] DEFAULT NULL, p_provinces text[] DEFAULT NULL, p_communes text[] DEFAULT NULL,
     p_periods_from date DEFAULT NULL, p_periods_until date DEFAULT NULL, p_in_clear text[] DEFAULT '{}', p_from timestamptz DEFAULT NULL, p_until timestamptz DEFAULT NULL, p_may_redelegate boolean DEFAULT false,
     p_workspace boolean DEFAULT false, p_name text DEFAULT NULL, p_grantor text DEFAULT NULL)
-RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off SET standard_conforming_strings = on SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET row_security = on AS $$
 -- Give a part of one's own delegation on. What is not said is as wide as the parent, except columns in clear: none.
 DECLARE
     v_grantors text[];
@@ -544,9 +635,7 @@ DECLARE
     v_closest text;
     v_unknown text;
 BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE EXCEPTION 'Phân quyền cần mức cô lập READ COMMITTED · Delegating needs the isolation level READ COMMITTED' USING ERRCODE = 'ND001';
-    END IF;
+    PERFORM control.ask_turn();
     SELECT array_agg(DISTINCT control.holder(d.grantee)) INTO v_grantors FROM control.delegation d
     WHERE d.revoked_at IS NULL AND (d.until_at IS NULL OR d.until_at > now()) AND d.may_redelegate AND d.grantee = ANY (ARRAY(SELECT control.spoken_for(session_user)))
       AND (p_grantor IS NULL OR control.holder(d.grantee) = (SELECT control.holder(p_grantor)));
@@ -556,7 +645,7 @@ BEGIN
     ELSIF cardinality(v_grantors) > 1 THEN
         RAISE EXCEPTION 'Giao với tư cách nào: %? · In whose name: %?', array_to_string(v_grantors, ', '), array_to_string(v_grantors, ', ') USING ERRCODE = 'ND001';
     END IF;
-    IF (SELECT count(*) FROM control.delegation WHERE revoked_at IS NULL AND NOT is_declared AND grantor = v_grantors[1]) >= 1000 THEN
+    IF (SELECT count(*) FROM control.delegation WHERE revoked_at IS NULL AND (until_at IS NULL OR until_at > now()) AND NOT is_declared AND grantor = v_grantors[1]) >= 1000 THEN
         RAISE EXCEPTION '% đã giao 1.000 quyền đang hiệu lực · % has 1,000 live delegations already', v_grantors[1], v_grantors[1] USING ERRCODE = 'ND009';
     END IF;
     IF NOT EXISTS (SELECT FROM control.grantee g WHERE g.id = p_grantee AND g.kind <> 'group') OR control.holder(p_grantee) IS NULL THEN
@@ -592,7 +681,7 @@ BEGIN
             -- Codes change their meaning: they are meant as on the first day, and show only periods in which they mean that.
             SELECT greatest(v_new.periods_from, max(m.valid_from)), least(v_new.periods_until, min(m.valid_to)), string_agg(x, ', ') FILTER (WHERE m.code IS NULL)
             INTO v_new.periods_from, v_new.periods_until, v_unknown
-            FROM unnest(p_communes) x LEFT JOIN LATERAL control.commune_meaning(x, v_new.provinces, v_new.from_at::date) m ON true;
+            FROM unnest(p_communes) x LEFT JOIN LATERAL control.commune_meaning(x, v_new.provinces, (v_new.from_at AT TIME ZONE control.site_zone())::date) m ON true;
         END IF;
         v_wide := concat_ws('; ', control.too_wide(v_new, v_parent), 'communes: ' || v_unknown);
         EXIT WHEN v_wide = '';
@@ -604,22 +693,25 @@ BEGIN
     IF v_parent.delegation_id IS NULL THEN
         RAISE EXCEPTION 'Rộng hơn mọi quyền mà % giữ: % · Wider than each delegation that % holds: %', v_grantors[1], v_closest, v_grantors[1], v_closest USING ERRCODE = 'ND002';
     END IF;
-    INSERT INTO control.delegation (name, parent_id, grantor, grantee, datasets, provinces, communes, periods_from, periods_until, in_clear, workspace_of, from_at, until_at,
-        may_redelegate, purpose, legal_basis, source)
-    VALUES (coalesce(p_name, v_grantors[1] || '-' || p_grantee || '-' || (SELECT coalesce(max(delegation_id), 0) + 1 FROM control.delegation)), v_parent.delegation_id, v_grantors[1], p_grantee,
+    -- What has passed keeps no name.
+    UPDATE control.delegation SET revoked_at = now(), revoked_by = session_user, revoked_because = 'its last day has passed'
+    WHERE name = p_name AND grantor = v_grantors[1] AND NOT is_declared AND revoked_at IS NULL AND until_at <= now();
+    v_new.delegation_id := nextval(pg_get_serial_sequence('control.delegation', 'delegation_id'));
+    INSERT INTO control.delegation (delegation_id, name, parent_id, grantor, grantee, datasets, provinces, communes, periods_from, periods_until, in_clear, workspace_of, from_at, until_at,
+        may_redelegate, purpose, legal_basis, source) OVERRIDING SYSTEM VALUE
+    VALUES (v_new.delegation_id, coalesce(p_name, v_grantors[1] || '-' || p_grantee || '-' || v_new.delegation_id), v_parent.delegation_id, v_grantors[1], p_grantee,
             v_new.datasets, v_new.provinces, v_new.communes, v_new.periods_from, v_new.periods_until, v_new.in_clear, v_new.workspace_of, v_new.from_at, v_new.until_at, p_may_redelegate, p_purpose, p_legal_basis, 'ndc delegate')
     RETURNING * INTO v_new;
     PERFORM control.refuse_contradictions();
-    PERFORM control.ask_turn(false);
     RETURN v_new.name;
 END $$;
 
 CREATE OR REPLACE FUNCTION control.revoke(p_name text, p_because text) RETURNS int
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
--- End a delegation that one's own province, organisation or self gave, or that descends from one, and all below it; returns how many ended.
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off SET standard_conforming_strings = on SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET row_security = on AS $$
+-- End a delegation that one's own province, organisation or self gave, or that descends from one, and all below it, with the transaction;
+-- returns how many will end. Until then no row is touched, so that nobody can keep another's revocation waiting.
 DECLARE
     v_found control.delegation;
-    v_before int := (SELECT count(*) FROM control.delegation WHERE revoked_at IS NULL);
 BEGIN
     -- Each grantor names its own: one's own before what descends from it, both before what the centre declared.
     SELECT d.* INTO v_found FROM control.delegation d WHERE d.name = p_name AND d.revoked_at IS NULL
@@ -629,14 +721,17 @@ BEGIN
         RAISE EXCEPTION 'Không có phân quyền đang hiệu lực «%» mà bạn thu hồi được · There is no live delegation "%" that you may revoke', p_name, p_name USING ERRCODE = 'ND006';
     ELSIF v_found.is_declared THEN
         RAISE EXCEPTION '«%» được khai báo trong tệp %; trung tâm sửa tệp rồi apply · "%" is declared in %; the centre edits the file and applies it', p_name, v_found.source, p_name, v_found.source USING ERRCODE = 'ND001';
+    ELSIF coalesce(p_because, '') !~ '[^[:space:]]' OR p_because ~ '[[:cntrl:]]' OR length(p_because) > 2000 THEN
+        RAISE EXCEPTION 'reasons_in_words' USING ERRCODE = 'check_violation';
     END IF;
-    UPDATE control.delegation SET revoked_at = now(), revoked_by = session_user, revoked_because = p_because WHERE delegation_id = v_found.delegation_id;
-    PERFORM control.ask_turn(true);
-    RETURN v_before - (SELECT count(*) FROM control.delegation WHERE revoked_at IS NULL);
+    PERFORM control.ask_turn(v_found.delegation_id, p_because);
+    RETURN (WITH RECURSIVE below AS (
+        SELECT v_found.delegation_id AS id UNION SELECT d.delegation_id FROM below JOIN control.delegation d ON d.parent_id = below.id AND d.revoked_at IS NULL)
+        SELECT count(*) FROM below);
 END $$;
 
 CREATE OR REPLACE FUNCTION control.my_delegations() RETURNS SETOF control.delegation
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off SET standard_conforming_strings = on SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET row_security = on AS $$
     -- What the caller holds, gave, or what descends from it.
     WITH RECURSIVE mine AS (
         SELECT d.* FROM control.delegation d WHERE d.grantee = ANY (ARRAY(SELECT control.spoken_for(session_user))) OR d.grantor = ANY (ARRAY(SELECT control.spoken_for(session_user)))

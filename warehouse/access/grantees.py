@@ -117,7 +117,8 @@ def starts(day: date, timezone: str) -> datetime:
 
 def ends(day: date, timezone: str) -> datetime:
     """The first moment after a day."""
-    return starts(day + _DAY, timezone)
+    starts(day, timezone)
+    return datetime.combine(day + _DAY, time(), ZoneInfo(timezone)).astimezone(UTC)
 
 
 def enter_grantees(connection: Connection, grantees: Sequence[Grantee], timezone: str) -> None:
@@ -130,7 +131,7 @@ def enter_grantees(connection: Connection, grantees: Sequence[Grantee], timezone
     there = {row.id: row for row in connection.execute(text("SELECT id, kind, name, province_id, ended_at FROM control.grantee"))}
     for g in grantees:
         was = there.get(g.id)
-        if was is not None and (was.kind != g.kind or _is_revived_as_another(was, g)):
+        if was is not None and (was.kind != g.kind or _is_another(was, g)):
             raise SetupFault(
                 Message(
                     f"id «{g.id}» đang hoặc đã là của bên khác ({was.name}); hãy chọn id mới.",
@@ -167,11 +168,10 @@ def enter_grantees(connection: Connection, grantees: Sequence[Grantee], timezone
     )
 
 
-def _is_revived_as_another(was: Any, organisation: Grantee) -> bool:
-    return (
-        was.ended_at is not None
-        and was.kind == "organisation"
-        and (was.name, was.province_id) != (organisation.name, organisation.province_id)
+def _is_another(was: Any, organisation: Grantee) -> bool:
+    """Another organisation under an old id: of another province, or once ended and now of another name."""
+    return was.kind == "organisation" and (
+        was.province_id != organisation.province_id or (was.ended_at is not None and was.name != organisation.name)
     )
 
 

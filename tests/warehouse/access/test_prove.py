@@ -71,7 +71,7 @@ BREAKS = [
     ("public", "GRANT SELECT ON national.visit TO PUBLIC", "", "PUBLIC has SELECT on national.visit"),
     ("public", "GRANT SELECT (line) ON personal.visit TO PUBLIC", "", "PUBLIC has SELECT (line) on personal.visit"),
     ("public", "CREATE POLICY extra ON national.visit TO PUBLIC USING (true)", "", "PUBLIC has policy extra on national.visit"),
-    ("public", "GRANT EXECUTE ON FUNCTION control.apply_access() TO PUBLIC", "", "PUBLIC has EXECUTE on control.apply_access()"),
+    ("public", "GRANT EXECUTE ON FUNCTION control.apply_access TO PUBLIC", "", "PUBLIC has EXECUTE on control.apply_access(bigint[],integer)"),
     ("view", "CREATE VIEW national.all_visits AS TABLE national.visit; ALTER VIEW national.all_visits OWNER TO ndc_owner", "DROP VIEW national.all_visits", "with the rights of ndc_owner"),
     ("view", "ALTER VIEW national.visit_in_clear SET (security_invoker = false)", "ALTER VIEW national.visit_in_clear SET (security_invoker = true)", "national.visit_in_clear shows rows"),
     ("view", "CREATE MATERIALIZED VIEW mart.visits AS TABLE national.visit; ALTER MATERIALIZED VIEW mart.visits OWNER TO ndc_owner", "DROP MATERIALIZED VIEW mart.visits", "mart.visits"),

@@ -101,7 +101,9 @@ COMMENT ON COLUMN control.delegation.until_at IS 'Kết thúc, không kể thờ
 
 CREATE TABLE control.access_turn (
     transaction xid8 PRIMARY KEY,
-    only_ends boolean NOT NULL
+    gives boolean NOT NULL,
+    ends bigint[] NOT NULL,
+    reasons text[] NOT NULL
 );
 COMMENT ON TABLE control.access_turn IS 'Giao dịch đang xin đổi quyền; trống sau mỗi giao dịch · Transactions that ask for a change of access; empty between them';
 
@@ -243,7 +245,9 @@ COLUMNS = (
     ("delegation", "revoked_by", "Người thu hồi · Login that revoked it"),
     ("delegation", "revoked_because", "Lý do thu hồi · Why it was revoked"),
     ("access_turn", "transaction", "Giao dịch · Transaction"),
-    ("access_turn", "only_ends", "Chỉ có thu hồi · Whether it only ends what was given"),
+    ("access_turn", "gives", "Có giao quyền · Whether it gives anything"),
+    ("access_turn", "ends", "Các phân quyền thu hồi · Delegations that it ends"),
+    ("access_turn", "reasons", "Lý do, theo thứ tự · Why, in their order"),
     ("commune", "code", "Mã xã · Code of the commune"),
     ("commune", "name", "Tên · Name"),
     ("commune", "province_id", "Tỉnh · Province"),

@@ -59,7 +59,8 @@ def _plan(site: Site) -> AccessPlan:
 
 def _show(found: AccessPlan, *, all_sql: bool, as_json: bool, title: str) -> None:
     if as_json:
-        print_json({"said": [{"vi": m.vi, "en": m.en} for m in found.said], "drift": found.drift, "statements": found.statements})
+        said = [{"vi": m.vi, "en": m.en} for m in found.said]
+        print_json({"said": said, "drift": found.drift, "statements": found.statements, "is_cut": found.is_cut})
         return
     if found.is_empty:
         console().print("Nothing to change: what is live is what is declared · Không có gì phải đổi")
@@ -75,6 +76,11 @@ def _show(found: AccessPlan, *, all_sql: bool, as_json: bool, title: str) -> Non
         console().print(f"  {statement};", markup=False, highlight=False, soft_wrap=True)
     if len(shown) < len(found.statements):
         console().print(f"  … {len(found.statements) - len(shown)} more, see --sql or --json")
+    if found.is_cut:
+        console().print(
+            "[yellow]Tables are busy: whoever loses a part has lost them whole; run it again for the rest · "
+            "Bảng đang bận: bên bị thu hồi mất cả bảng; hãy chạy lại để làm nốt[/yellow]"
+        )
 
 
 @declared.command("revoke")

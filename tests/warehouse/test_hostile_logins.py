@@ -271,3 +271,16 @@ def test_an_entry_whose_last_day_has_passed_is_left_out_at_every_apply(site: Sit
     )
     for _ in range(2):
         assert [m.en for m in apply_site(site).said] == []
+
+
+def test_a_reader_cannot_keep_what_the_centre_no_longer_declares(site: Site) -> None:
+    write_access(site.settings.access, entry("a", "institute"))
+    apply_site(site)
+    scholar, other = new_person(site, "institute"), new_person(site, "ha-noi")
+    assert rows_as(scholar, COUNT) == [("gia-lai-2025", 1)]
+    write_access(site.settings.access)
+    with reading(scholar):
+        assert apply_site(site).is_cut
+        assert _try(scholar) == [] and rows_as(other, COUNT) == [("ha-noi", 1)]
+    done = apply_site(site)
+    assert done.statements and not done.is_cut

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -39,6 +39,8 @@ _END_OF_THE_PAST = (
     "UPDATE control.delegation SET revoked_at = now(), revoked_by = session_user, revoked_because = 'its last day has passed' "
     "WHERE revoked_at IS NULL AND until_at <= now()"
 )
+_ENDED_NOW = "SELECT array_agg(delegation_id) FROM control.delegation WHERE revoked_at = now() AND revoked_because NOT IN ('its last day has passed', 'replaced')"
+"""What this transaction has ended, but for what ends by its own policy, and what goes on in another form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,13 @@ class Declaration:
 
 @dataclass(frozen=True, slots=True)
 class AccessPlan:
-    """What is to be done: in words, and as SQL. `drift` is what differs already, without any change of a declaration."""
+    """What is to be done: in words, and as SQL. `drift` is what differs already, without any change of a declaration. `is_cut`: tables
+    were busy, so what ends was cut off, and the statements wait for the next time."""
 
     said: tuple[Message, ...]
     drift: tuple[str, ...]
     statements: tuple[str, ...]
+    is_cut: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -81,19 +85,26 @@ def plan_access(connection: Connection, declaration: Declaration) -> AccessPlan:
 def apply_declaration(connection: Connection, declaration: Declaration, actor: str | None = None) -> AccessPlan:
     """Make the database follow the declaration, in the caller's transaction as ndc_owner.
 
-    Raises `SetupFault` when a delegation does not compile, `MachineFault` when tables stay busy; then nothing is changed.
+    Raises `SetupFault` when a delegation does not compile, `MachineFault` when tables stay busy; then nothing is changed. But what
+    the declaration ends, no busy table keeps alive: its grantees lose the tables whole, and the rest waits for the next time.
     """
     from sqlalchemy import text
     from sqlalchemy.exc import OperationalError
 
     connection.execute(text("SELECT set_config('ndc.actor', :actor, true)"), {"actor": actor or ""})
     done = _enter(connection, declaration)
+    attempt = connection.begin_nested()
     try:
         connection.execute(text("SELECT control.apply_access()"))
+        attempt.commit()
     except OperationalError as error:
+        attempt.rollback()
         if getattr(error.orig, "sqlstate", "") != "55P03":
             raise
-        raise busy() from error
+        if not (ended := connection.execute(text(_ENDED_NOW)).scalar_one()):
+            raise busy() from error
+        connection.execute(text("SELECT control.end_access(:ended)"), {"ended": ended})
+        return replace(done, is_cut=True)
     return done
 
 

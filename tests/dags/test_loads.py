@@ -29,7 +29,9 @@ def site(new_site: Callable[..., Site]) -> Site:
 def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An Airflow with a database of its own, made once."""
     home = tmp_path_factory.mktemp("airflow")
-    done = subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], env=_airflow(home), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "airflow", "db", "migrate"], env=_airflow(home), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return home
 

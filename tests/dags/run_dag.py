@@ -25,7 +25,7 @@ def main(dag_id: str, conf: str = "{}") -> None:
     for ti in run.get_task_instances():
         value = ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index)
         tasks.append({"task": ti.task_id, "index": ti.map_index, "state": ti.state, "label": ti.rendered_map_index, "value": _plain(value)})
-    print("RESULT " + json.dumps({"state": run.state, "tasks": tasks}, ensure_ascii=False, default=str))
+    sys.stdout.write("RESULT " + json.dumps({"state": run.state, "tasks": tasks}, ensure_ascii=False, default=str) + "\n")
 
 
 def _plain(value: Any) -> Any:

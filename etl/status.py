@@ -7,6 +7,7 @@ stand in the contract or here: what a reader says of a file may quote its cells,
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -216,6 +217,23 @@ def status_file(site: Site, wanted: Wanted) -> str:
     if len(numbers) > STORIES_IN_FILE:
         page.sections.append({"kind": "capped", "shown": STORIES_IN_FILE, "total": len(numbers)})
     return _render(page)
+
+
+def write_status_file(site: Site, wanted: Wanted, file: Path) -> None:
+    """Put that page into a file, which takes the place of an older one when it is whole. Raises `MachineFault` for the disk."""
+    from etl.store import disk_fault, flush
+
+    text = status_file(site, wanted)
+    draft = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(text, encoding="utf-8")
+        flush(draft)
+        draft.replace(file)
+    except OSError as error:
+        raise disk_fault(error, str(file)) from error
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 # ---------------------------------------------------------------- summary and matrix

@@ -6,7 +6,6 @@ missing is no exit code: to look is not to fail. The periods that have ended mea
 
 from __future__ import annotations
 
-import os
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -39,7 +38,7 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Who has delivered and who is late. Ai đã gửi, ai còn thiếu."""
-    from etl.status import overviews
+    from etl.status import overviews, write_status_file
 
     site = open_site()
     wanted = _wanted(site, dataset, sender, period)
@@ -51,7 +50,7 @@ def status(
         elif html is None:
             _show(site, connection, wanted, all_told)
     if html is not None:
-        _write_page(site, wanted, html)
+        write_status_file(site, wanted, html)
         print_json({"page": str(html)}) if as_json else console().print(str(html), markup=False, soft_wrap=True)
 
 
@@ -203,21 +202,3 @@ def _facts(connection: Connection, wanted: Wanted, all_told: list[Overview]) -> 
     if wanted.dataset or wanted.sender or wanted.period:
         facts["lines"] = calendar.statuses(connection, **wanted.lines(wanted.dataset))
     return facts
-
-
-def _write_page(site: Site, wanted: Wanted, file: Path) -> None:
-    """The page takes the file's place when it is whole."""
-    from etl.status import status_file
-    from etl.store import disk_fault, flush
-
-    text = status_file(site, wanted)
-    draft = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(text, encoding="utf-8")
-        flush(draft)
-        draft.replace(file)
-    except OSError as error:
-        raise disk_fault(error, str(file)) from error
-    finally:
-        draft.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Runs one DAG to its end in this process and prints what came of its tasks, as JSON: `run_dag.py <dag_id> [<conf as JSON>]`.
+"""Runs DAGs to their end, one after the other, and prints for each what came of its tasks, as JSON: `run_dag.py (<dag_id> <conf as JSON>)…`.
 
 It is a program of its own because Airflow reads its settings once, when it is imported.
 """
@@ -11,16 +11,22 @@ from typing import Any
 
 from airflow.dag_processing.bundles.manager import DagBundlesManager
 from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+from airflow.sdk import DAG
 
 from etl.settings import ROOT
 
 
-def main(dag_id: str, conf: str = "{}") -> None:
+def main(*wanted: str) -> None:
     bag = DagBag(str(ROOT))
     assert not bag.import_errors, bag.import_errors
     DagBundlesManager().sync_bundles_to_db()
     sync_bag_to_db(bag, "dags-folder", None)
-    run = bag.dags[dag_id].test(run_conf=json.loads(conf), mark_success_pattern="ask|decide")
+    for dag_id, conf in zip(wanted[::2], wanted[1::2], strict=True):
+        _run(bag.dags[dag_id], json.loads(conf))
+
+
+def _run(dag: DAG, conf: dict[str, Any]) -> None:
+    run = dag.test(run_conf=conf, mark_success_pattern="ask|decide")
     tasks: list[dict[str, Any]] = []
     for ti in run.get_task_instances():
         value = ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index)

@@ -3,75 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from etl.settings import ROOT
 from etl.site import Site
+from tests.dags.conftest import Run, airflow_environment
 from tests.etl.conftest import CONTRACTS, HEADER, lines, put
 from warehouse import ledger
-
-Run = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def site(new_site: Callable[..., Site]) -> Site:
-    return new_site(contracts=CONTRACTS)
-
-
-@pytest.fixture(scope="session")
-def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An Airflow with a database of its own, made once."""
-    home = tmp_path_factory.mktemp("airflow")
-    done = subprocess.run(
-        [sys.executable, "-m", "airflow", "db", "migrate"], env=_airflow(home), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return home
-
-
-def _airflow(home: Path) -> dict[str, str]:
-    return {
-        **os.environ,
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
-        "PYTHONPATH": str(ROOT),
-        "PYTHONWARNINGS": "ignore",
-    }
-
-
-@pytest.fixture
-def run(site: Site, airflow_home: Path) -> Run:
-    """Run a DAG of this installation; returns its state and its tasks."""
-    environment = {
-        **_airflow(airflow_home),
-        "NDC_HOME": str(site.settings.home),
-        "NDC_CONTRACTS": str(site.settings.contracts),
-        "NDC_REFERENCE": str(site.settings.reference),
-        "NDC_ACCESS": str(site.settings.access),
-        "NDC_INBOX": str(site.settings.inbox),
-        "NDC_OUTBOX": str(site.settings.outbox),
-        "NDC_WAREHOUSE_URL": site.warehouse.url.set(drivername="postgresql").render_as_string(hide_password=False),
-        "NDC_SETTLE_SECONDS": "0",
-    }
-
-    def run_dag(dag_id: str, **conf: Any) -> dict[str, Any]:
-        command = [sys.executable, str(ROOT / "tests" / "dags" / "run_dag.py"), dag_id, json.dumps(conf)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=ROOT)
-        found = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-        assert found, (done.stdout + done.stderr)[-3000:]
-        result: dict[str, Any] = json.loads(found[-1].removeprefix("RESULT "))
-        return {**result, "log": done.stdout + done.stderr}
-
-    return run_dag
 
 
 def states(site: Site) -> dict[str, str]:
@@ -122,8 +62,7 @@ def test_a_dry_run_stores_nothing_and_leaves_a_receipt(site: Site, run: Run) -> 
 def test_a_reload_by_hand_takes_only_the_provinces_and_periods_that_are_asked_for(site: Site, run: Run) -> None:
     for sender in ("ha-noi", "lai-chau"):
         put(site, f"{sender}/clinic/clinic_2025-05.csv", lines(20))
-    run("load_clinic")
-    found = run("load_clinic", provinces=["lai-chau"], periods="2025-01..2025-06", reload=True)
+    found = run("load_clinic", "load_clinic", provinces=["lai-chau"], periods="2025-01..2025-06", reload=True)
     assert [t["label"] for t in found["tasks"] if t["task"] == "deliver"] == ["lai-chau 2025-05 · stored"]
     with site.warehouse.transaction() as connection:
         assert len(ledger.all_in_order(connection)) == 2
@@ -143,7 +82,7 @@ def test_reading_a_hundred_contracts_loads_nothing_heavy_and_gives_the_same_each
         f"print(json.dumps([sorted(found), [m for m in {HEAVY} if m in set(sys.modules) - before],"
         "[[t.task_id, t.owner, t.retries] for t in found['load_clinic007'].tasks], sorted(found['load_clinic007'].tags), spent]))"
     )
-    environment = {**_airflow(tmp_path / "home"), "NDC_CONTRACTS": str(tmp_path)}
+    environment = {**airflow_environment(tmp_path / "home"), "NDC_CONTRACTS": str(tmp_path)}
     outputs = []
     for _ in range(2):
         done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False, cwd=ROOT)

@@ -7,6 +7,9 @@ help: ## what can be made
 demo: .venv/ready ## load every example delivery and show what came of it
 	@$(BIN)/ndc demo
 
+up: .venv/ready ## Airflow for this installation, on loopback, until Ctrl-C
+	@$(BIN)/ndc up
+
 test: .venv/ready ## the whole test suite, the database included
 	$(BIN)/python -m pytest
 
@@ -57,5 +60,5 @@ COMPOSE := .venv/lib/python3*/site-packages/compose/docker-compose
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev,airflow]'
 	touch $@
 
-.PHONY: help demo test check format bench prove-nightly compose-check compose-up-check lock clean
+.PHONY: help demo up test check format bench prove-nightly compose-check compose-up-check lock clean
 .DEFAULT_GOAL := help

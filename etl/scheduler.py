@@ -94,7 +94,7 @@ def _configure(site: Site, home: Path) -> Address:
             "mp_start_method": "forkserver",
             "mp_forkserver_preload": "airflow.executors.local_executor,pandas,great_expectations",
             "fernet_key": "",
-            "dags_are_paused_at_creation": "True",
+            "dags_are_paused_at_creation": "False",
         },
         "database": {"sql_alchemy_conn": connection, "sql_alchemy_conn_async": connection},
         "api": {"base_url": base, "host": "127.0.0.1", "port": str(port), "workers": "1", "secret_key": _kept_secret(home / "secret_key"), "expose_config": "False"},

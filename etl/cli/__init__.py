@@ -28,6 +28,7 @@ from etl.cli import (
     sample,
     server,
     status,
+    up,
     upkeep,
 )
 from etl.cli.output import say_fault
@@ -41,7 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (deliveries, status, notify, server, demonstration, sample, upkeep):
+for module in (deliveries, status, notify, server, demonstration, sample, upkeep, up):
     module.add_to(app)
 app.add_typer(contracts.app, name="contracts")
 app.add_typer(provinces.app, name="provinces")

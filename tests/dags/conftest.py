@@ -48,9 +48,9 @@ def airflow_environment(home: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def run(site: Site, airflow_home: Path) -> Run:
-    """Run DAGs of this installation one after the other; returns the state and the tasks of the last, which alone is given a conf."""
-    environment = {
+def environment(site: Site, airflow_home: Path) -> dict[str, str]:
+    """What a process of Airflow knows of this installation."""
+    return {
         **airflow_environment(airflow_home),
         "NDC_HOME": str(site.settings.home),
         "NDC_CONTRACTS": str(site.settings.contracts),
@@ -62,13 +62,23 @@ def run(site: Site, airflow_home: Path) -> Run:
         "NDC_SETTLE_SECONDS": "0",
     }
 
+
+@pytest.fixture
+def run(environment: dict[str, str]) -> Run:
+    """Run DAGs of this installation one after the other; returns the state and the tasks of the last, which alone is given a conf."""
+
     def run_dag(*dag_ids: str, **conf: Any) -> dict[str, Any]:
         words = [*(word for dag_id in dag_ids[:-1] for word in (dag_id, "{}")), dag_ids[-1], json.dumps(conf)]
-        command = [sys.executable, str(ROOT / "tests" / "dags" / "run_dag.py"), *words]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=ROOT)
-        found = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-        assert found, (done.stdout + done.stderr)[-3000:]
-        result: dict[str, Any] = json.loads(found[-1].removeprefix("RESULT "))
-        return {**result, "log": done.stdout + done.stderr}
+        return run_program("run_dag.py", words, environment)
 
     return run_dag
+
+
+def run_program(name: str, words: list[str], environment: dict[str, str]) -> dict[str, Any]:
+    """Run a program of this folder; returns its last result, and all that it said as `log`."""
+    command = [sys.executable, str(ROOT / "tests" / "dags" / name), *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=ROOT)
+    found = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    assert found, (done.stdout + done.stderr)[-3000:]
+    result: dict[str, Any] = json.loads(found[-1].removeprefix("RESULT "))
+    return {**result, "log": done.stdout + done.stderr}

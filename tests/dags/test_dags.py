@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from etl.settings import ROOT
 from etl.site import Site
-from tests.dags.conftest import Run, airflow_environment
+from tests.dags.conftest import Run, airflow_environment, run_program
 from tests.etl.conftest import CONTRACTS, lines, put
 
 TAGS = {"load", "approval", "calendar", "notices", "upkeep", "day", "month", "quarter", "year", "each-province", "bureau"}
@@ -18,11 +14,7 @@ TAGS = {"load", "approval", "calendar", "notices", "upkeep", "day", "month", "qu
 
 def describe(home: Path, seed: int) -> dict[str, Any]:
     environment = {**airflow_environment(home), "NDC_CONTRACTS": str(CONTRACTS), "PYTHONHASHSEED": str(seed)}
-    command = [sys.executable, str(ROOT / "tests" / "dags" / "describe_dags.py")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.returncode == 0, done.stderr[-2000:]
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1].removeprefix("RESULT "))
-    return found
+    return run_program("describe_dags.py", [], environment)
 
 
 def test_every_dag_has_an_owner_a_known_tag_a_description_and_tries_again_and_is_the_same_when_read_twice(tmp_path: Path) -> None:

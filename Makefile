@@ -4,8 +4,8 @@ BIN := .venv/bin
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
-demo: .venv/ready ## load every example delivery and show what came of it
-	@$(BIN)/ndc demo
+demo: .venv/ready ## load every example delivery by Airflow, show what came of it, stay until Ctrl-C; ONCE=1 stops by itself
+	@$(BIN)/ndc demo $(if $(ONCE),--once)
 
 up: .venv/ready ## Airflow for this installation, on loopback, until Ctrl-C
 	@$(BIN)/ndc up

@@ -44,13 +44,13 @@ def keep_up() -> dict[str, int]:
     from expectations.faults import Message, SetupFault
 
     done = keep_site_up(open_as_administrator(), "upkeep (airflow)", datetime.now(UTC), on_step=print)
-    findings = len(done.proof.findings) if done.proof else 0
+    findings = sorted({found.rule for found in done.proof.findings}) if done.proof else []
     if done.needs_a_person:
-        steps = ", ".join(done.trouble) or "–"
+        rules, steps = ", ".join(findings) or "–", ", ".join(done.trouble) or "–"
         raise SetupFault(
             Message(
-                f"Việc hằng đêm cần người xem: {len(done.left)} tệp, {findings} sai lệch về quyền, bước lỗi: {steps}. Hãy chạy: ndc upkeep --dry-run",
-                f"Upkeep needs a person: {len(done.left)} files, {findings} findings about access, failed steps: {steps}. Run: ndc upkeep --dry-run",
+                f"Việc hằng đêm cần người xem: {len(done.left)} tệp; sai lệch về quyền: {rules}; bước lỗi: {steps}. Hãy chạy: ndc upkeep --dry-run",
+                f"Upkeep needs a person: {len(done.left)} files; findings about access: {rules}; failed steps: {steps}. Run: ndc upkeep --dry-run",
             ),
             rule="upkeep",
         )

@@ -30,6 +30,15 @@ from expectations.faults import MachineFault, Message, SetupFault
 
 USER = "operator"
 COMPONENTS = ("dag-processor", "scheduler", "api-server")
+_PRELOADED = (
+    "airflow.executors.local_executor",
+    "airflow.providers.openlineage.plugins.listener",
+    "airflow.providers.standard.operators.hitl",
+    "great_expectations",
+    "pandas",
+    "etl.tasks",
+)
+"""What takes seconds to import and every task needs: a server has it ready, and forks a process for each task."""
 _READY_S = 180.0
 _PR_SET_PDEATHSIG = 1
 
@@ -92,14 +101,14 @@ def _configure(site: Site, home: Path) -> Address:
             "simple_auth_manager_passwords_file": str(home / "passwords.json"),
             "execution_api_server_url": f"{base}/execution/",
             "mp_start_method": "forkserver",
-            "mp_forkserver_preload": "airflow.executors.local_executor,pandas,great_expectations",
+            "mp_forkserver_preload": ",".join(_PRELOADED),
             "fernet_key": "",
             "dags_are_paused_at_creation": "False",
         },
         "database": {"sql_alchemy_conn": connection, "sql_alchemy_conn_async": connection},
         "api": {"base_url": base, "host": "127.0.0.1", "port": str(port), "workers": "1", "secret_key": _kept_secret(home / "secret_key"), "expose_config": "False"},
         "api_auth": {"jwt_secret": _kept_secret(home / "jwt_secret")},
-        "dag_processor": {"refresh_interval": "60", "min_file_process_interval": "30", "dag_version_inflation_check_level": "error"},
+        "dag_processor": {"refresh_interval": "60", "min_file_process_interval": "300", "dag_version_inflation_check_level": "error"},
         "scheduler": {"enable_health_check": "False", "scheduler_idle_sleep_time": "0.5", "task_instance_heartbeat_timeout": "120"},
         "logging": {"base_log_folder": str(home / "logs"), "worker_log_server_host": "127.0.0.1", "worker_log_server_port": str(log_port), "logging_level": "INFO"},
         "workers": {"execution_api_timeout": "15"},

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,10 +16,14 @@ from etl.cli.deliveries import now_of, show_deliveries
 from etl.cli.output import Json, console, print_json, print_table, progress_bar, say, shown
 from etl.cli.server import migrate_site
 from etl.cli.sights import show_sights
+from etl.cli.up import airflow_of, say_address, server_of
 from etl.settings import ROOT, read_settings
+from etl.triggers import ENDED
+from expectations.faults import Message
 
 if TYPE_CHECKING:
     from etl.run import Result
+    from etl.scheduler import Address
     from etl.site import Site
     from warehouse.figures import Figure
 
@@ -49,18 +55,98 @@ def example_sites(environment: Mapping[str, str]) -> Iterator[tuple[str, Site, P
             yield folder.name, Site(read_settings(own)), folder / "inbox"
 
 
-def demo(as_json: Json = False) -> None:
-    """Load every example delivery and show what came of it. A second run changes nothing. Chạy thử với dữ liệu mẫu."""
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Stop when everything is loaded and shown, not with Ctrl-C.")] = False,
+    directly: Annotated[bool, typer.Option("--directly", help="Load without Airflow.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Load every example delivery by Airflow and show what came of it. A second run changes nothing. Chạy thử với dữ liệu mẫu."""
+    (name, site, inbox), *others = example_sites(os.environ)
+    if not as_json:
+        console().print(f"[bold]{name or 'examples'}[/bold]: {site.settings.home}")
+    if directly:
+        shown = [(name, site, _load_directly(site, inbox, is_shown=not as_json)), *_load_others(others, as_json)]
+        _show_all(shown, as_json)
+    else:
+        with ExitStack() as servers:
+            for _, other, _ in others:
+                servers.enter_context(server_of(other))
+            address, stop = servers.enter_context(airflow_of(site))
+            if not as_json:
+                say_address(site, address)
+            result = _load_by_airflow(site, inbox, address, stop, is_shown=not as_json)
+            shown = [(name, site, result), *_load_others(others, as_json)]
+            _show_all(shown, as_json)
+            if not (once or as_json):
+                console().print()
+                say_address(site, address)
+                stop.wait()
+    if any(result.trouble for _, _, result in shown):
+        raise typer.Exit(3)
+
+
+def _load_others(others: list[tuple[str, Site, Path]], as_json: bool) -> Iterator[tuple[str, Site, Result]]:
+    """The further countries, loaded in this process."""
+    for name, site, inbox in others:
+        if not as_json:
+            console().print(f"[bold]{name}[/bold]: {site.settings.home}")
+        yield name, site, _load_directly(site, inbox, is_shown=not as_json)
+
+
+def _load_directly(site: Site, inbox: Path, *, is_shown: bool) -> Result:
     from etl.run import Only, run
 
-    shown = []
-    for name, site, inbox in example_sites(os.environ):
-        if not as_json:
-            console().print(f"[bold]{name or 'examples'}[/bold]: {site.settings.home}")
-        migrate_site(site)
-        copy_inbox(inbox, site.settings.inbox)
-        result = run(site, Only(), lambda site=site: now_of(site), progress_bar(not as_json))  # type: ignore[misc]
-        shown.append((name, site, result))
+    migrate_site(site)
+    copy_inbox(inbox, site.settings.inbox)
+    return run(site, Only(), lambda: now_of(site), progress_bar(is_shown))
+
+
+def _load_by_airflow(site: Site, inbox: Path, address: Address, stop: threading.Event, *, is_shown: bool) -> Result:
+    """Trigger the load of each dataset and wait for all; what came of it is what the ledger says."""
+    from etl.run import Result, Trouble
+    from etl.triggers import follow, logged_in, trigger
+    from warehouse import ledger
+
+    with site.warehouse.transaction() as connection:
+        before = {d.delivery_id for d in ledger.all_in_order(connection) if d.reported_at}
+    files = copy_inbox(inbox, site.settings.inbox)
+    bar = progress_bar(is_shown)
+    bar.start(len(files))
+    told = 0
+
+    def look(states: dict[str, str]) -> None:
+        nonlocal told
+        with site.warehouse.transaction() as connection:
+            now_done = sum(1 for d in ledger.all_in_order(connection) if d.reported_at and d.delivery_id not in before)
+        bar.begin(", ".join(dag_id for dag_id, state in states.items() if state not in ENDED))
+        while told < min(now_done, len(files)):
+            bar.end()
+            told += 1
+
+    try:
+        with logged_in(address) as client:
+            dag_ids = [*(f"load_{dataset}" for dataset in site.contracts), "load_unattributed"]
+            states = follow(client, [(dag_id, trigger(client, dag_id)) for dag_id in dag_ids], look, stop.wait)
+    finally:
+        for _ in range(len(files) - told):
+            bar.end()
+    if stop.is_set():
+        raise KeyboardInterrupt
+    with site.warehouse.transaction() as connection:
+        after = ledger.all_in_order(connection)
+    sent = {(file.parts[0], file.name) for file in files}
+    return Result(
+        done=[d for d in after if d.reported_at and d.delivery_id not in before],
+        unchanged=[d for d in after if d.delivery_id in before and (d.sender, d.file_name) in sent],
+        trouble=[
+            Trouble(dag_id, Message("Có tác vụ thất bại; xem nhật ký trong Airflow.", "A task failed; see its log in Airflow."))
+            for dag_id, state in states.items()
+            if state != "success"
+        ],
+    )
+
+
+def _show_all(shown: Sequence[tuple[str, Site, Result]], as_json: bool) -> None:
     if as_json:
         print_json([_facts(name, site, result) for name, site, result in shown])
     else:
@@ -68,19 +154,21 @@ def demo(as_json: Json = False) -> None:
             _show(name, site, result)
         show_sights(shown[0][1])
         _say_how_to_go_on(shown[0][1])
-    if any(result.trouble for _, _, result in shown):
-        raise typer.Exit(3)
 
 
-def copy_inbox(source: Path, inbox: Path) -> None:
-    """Put copies of the example files into an inbox, under a temporary name first, as a careful sender does."""
+def copy_inbox(source: Path, inbox: Path) -> list[Path]:
+    """Put copies of the example files into an inbox, under a temporary name first, as a careful sender does; returns their places in it."""
+    copied = []
     for file in sorted(source.glob("*/*/*")):
         if file.is_file() and not file.name.startswith("."):
-            target = inbox / file.relative_to(source)
+            place = file.relative_to(source)
+            target = inbox / place
             target.parent.mkdir(parents=True, exist_ok=True)
             partial = target.with_name(target.name + ".part")
             shutil.copy2(file, partial)
             partial.replace(target)
+            copied.append(place)
+    return copied
 
 
 def _facts(name: str, site: Site, result: Result) -> dict[str, object]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from expectations.faults import MachineFault, Message
@@ -48,11 +48,14 @@ def follow(
 ) -> dict[str, str]:
     """The state of each DAG of `runs` (DAG and run) when all have ended, or when `is_stopped` says so, which waits the seconds it is
     given. `on_look` hears the states now and then."""
+    import httpx
+
     states = dict.fromkeys((dag_id for dag_id, _ in runs), "queued")
     while any(state not in ENDED for state in states.values()) and not is_stopped(_EVERY_S):
         for dag_id, run_id in runs:
             if states[dag_id] not in ENDED:
-                states[dag_id] = str(_right(client.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"))["state"])
+                with suppress(httpx.TransportError):  # a busy server is asked again
+                    states[dag_id] = str(_right(client.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"))["state"])
         on_look(states)
     return states
 

@@ -74,7 +74,7 @@ def test_the_centre_declares_sees_the_plan_and_applies_it(home: Home) -> None:
     assert home.run("delegations", "apply", "--dry-run").returncode == 0
     assert home.json("delegations", "plan")["said"] == planned["said"]
     assert home.run("delegations", "apply", "--by", "quang").returncode == 0
-    assert home.json("delegations", "plan") == {"said": [], "drift": [], "statements": []}
+    assert home.json("delegations", "plan") == {"said": [], "drift": [], "statements": [], "is_cut": False}
     assert home.json("access", "changes", "--name", "study")[0]["actor"] == "quang"
     who = home.json("access", "who", "--dataset", "clinic", "--province", "ha-noi")
     assert {w["who"] for w in who} >= {"institute", "centre", "ha-noi"}

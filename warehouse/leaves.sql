@@ -37,11 +37,12 @@ DECLARE
     v_index record;
 BEGIN
     FOR v_index IN
-        SELECT CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END AS kind,
+        -- A name of our own: those that PostgreSQL makes are cut at 63 letters, and two months of a long province's name would share one.
+        SELECT CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END AS kind, 'leaf_' || md5(concat_ws('/', p_leaf, i.indexrelid, pg_current_xact_id())) AS name,
                (SELECT string_agg(pg_get_indexdef(i.indexrelid, k, true), ', ' ORDER BY k) FROM generate_series(1, i.indnkeyatts) k) AS columns
         FROM pg_index i WHERE i.indrelid = p_table
     LOOP
-        EXECUTE format('CREATE %sINDEX ON %s (%s)', v_index.kind, v_stage, v_index.columns);
+        EXECUTE format('CREATE %sINDEX %I ON %s (%s)', v_index.kind, v_index.name, v_stage, v_index.columns);
     END LOOP;
     EXECUTE format('REVOKE ALL ON %s FROM ndc_loader', v_stage);
     EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', v_stage);

@@ -5,9 +5,10 @@ Answers for: counts, rules and totals only, never a line's value. Whoever decide
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from etl.run import approve, reject
 from etl.site import Site
@@ -42,7 +43,7 @@ def question(site: Site, delivery_id: int) -> Question:
         totals = [t for t in ledger.reconciliations(connection, delivery_id) if not t["ties"]]
     what = f"{site.sender_name(delivery.sender)}: {_dataset_name(site, delivery)} {_period(site, delivery)}"
     lines = [
-        f"**Vì sao tạm giữ · Why it is held** (delivery {delivery_id}, `{_code(delivery.file_name)}`)",
+        f"**Vì sao tạm giữ · Why it is held** (delivery {delivery_id})",
         *(f"- {reason.message.vi}\n  {reason.message.en}" for reason in delivery.reasons),
         "",
         "| | dòng · lines |",
@@ -60,7 +61,7 @@ def question(site: Site, delivery_id: int) -> Question:
         ]
     if totals:
         lines += ["", "| tổng · total | công bố · declared | tính được · computed |", "|---|---:|---:|"]
-        lines += [f"| {_code(t['scope'])} {t['measure']} | {t['declared']:,.6g} | {t['computed']:,.6g} |" for t in totals[:MANY]]
+        lines += [f"| {_scope(t)} {t['measure']} | {t['declared']:,.6g} | {t['computed']:,.6g} |" for t in totals[:MANY]]
         lines += [f"… {len(totals) - MANY} more"] if len(totals) > MANY else []
     lines += ["", f"`ndc rejections {delivery_id}` · `ndc approve {delivery_id} --reason …` · `ndc reject {delivery_id} --reason …`"]
     return Question(f"{delivery_id}: {what}", "\n".join(lines), delivery.state == "held")
@@ -86,6 +87,11 @@ def _dataset_name(site: Site, delivery: Delivery) -> str:
 def _period(site: Site, delivery: Delivery) -> str:
     contract = site.contracts.get(delivery.dataset or "")
     return str(delivery.period_of(contract.periodicity)) if contract and delivery.period else ""
+
+
+def _scope(total: Mapping[str, Any]) -> str:
+    """Which total, without the words of the file."""
+    return "tổng · total" if total["is_total"] else f"dòng · line {total['line']}"
 
 
 def _code(text: str) -> str:

@@ -7,9 +7,11 @@ returned or held is a task that did its work. Refuses: deciding when anything ru
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from etl.receive import Arrival, attribute, find_arrivals
@@ -95,7 +97,10 @@ def plan(site: Site, dataset: str | None, wish: Wish, now: datetime) -> list[Wor
         except Fault as fault:
             if fault.rule in ("warehouse-down", "disk"):
                 raise
-            trouble.append(Work(label=_file_label(arrival), trouble=[fault.message.vi, fault.message.en]))
+            trouble.append(_trouble(arrival, fault.message))
+            continue
+        except Exception as error:  # whatever one file brings about, the others go on
+            trouble.append(_trouble(arrival, _unexpected(error).message))
             continue
         work |= {d.delivery_id: _work(site, d) for d in (received.new if received else ())}
     if wish.again:
@@ -112,6 +117,17 @@ def carry_out(site: Site, work: Work, now: datetime) -> list[Done]:
     """
     if "trouble" in work:
         raise SetupFault(Message(*work["trouble"]), rule="trouble")
+    unexpected = None
+    try:
+        return _carry_out(site, work, now)
+    except Fault:
+        raise
+    except Exception as error:  # its message may hold values of rows, and a scheduler's log is no place for them
+        unexpected = _unexpected(error)
+    raise unexpected  # outside of the block, so that the error does not hang on it
+
+
+def _carry_out(site: Site, work: Work, now: datetime) -> list[Done]:
     if "file" in work:
         return _try(site, work, now)
     number = work["delivery"]
@@ -153,6 +169,17 @@ def _may_concern(site: Site, arrival: Arrival, dataset: str | None) -> bool:
     if arrival.folder in site.contracts:
         return arrival.folder == dataset
     return dataset is None if arrival.folder else True
+
+
+def _unexpected(error: Exception) -> MachineFault:
+    """An error that nobody foresaw, by its kind and place alone; it is worth another try."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{type(error).__name__}, {Path(last.filename).name}:{last.lineno}"
+    return MachineFault(Message(f"Lỗi ngoài dự kiến ({where}).", f"Unexpected fault ({where})."), rule="unexpected")
+
+
+def _trouble(arrival: Arrival, message: Message) -> Work:
+    return Work(label=_file_label(arrival), trouble=[message.vi, message.en])
 
 
 def _file_label(arrival: Arrival) -> str:

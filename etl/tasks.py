@@ -191,7 +191,7 @@ def _trial_work(arrival: Arrival) -> Work:
 
 
 def _work(site: Site, delivery: Delivery) -> Work:
-    return Work(label=f"{delivery.sender} {_period_text(site, delivery) or delivery.file_name}", delivery=delivery.delivery_id)
+    return Work(label=f"{delivery.sender} {_period_text(site, delivery) or delivery.delivery_id}", delivery=delivery.delivery_id)
 
 
 def _period_text(site: Site, delivery: Delivery) -> str | None:

@@ -150,3 +150,16 @@ def test_a_long_reader_delays_the_swap_and_nobody_else(site: Site) -> None:
         worker.join(30)
     found = query(site, "SELECT province_id, min(visits) AS visits FROM national.permit GROUP BY 1 ORDER BY 1")
     assert [tuple(r.values()) for r in found] == [("ha-noi", 2), ("lao-cai", 3)]
+
+
+def test_two_months_of_a_province_with_a_long_name_lie_side_by_side(site: Site) -> None:
+    """Names of indexes that PostgreSQL makes are cut at 63 letters, and the second month's would be the first one's."""
+    province = "ba-ria-vung-tau"
+    for month in (4, 5):
+        period = Period(date(2025, month, 1), "month")
+        with site.warehouse.transaction() as connection:
+            partition = Partition("permit", province, period)
+            lock_partition(connection, partition)
+            batch = rows(site.contracts["permit"], 5, 2, province=province, period=period.start)
+            swap_in(connection, staged(connection, site.contracts["permit"], partition, batch))
+    assert query(site, "SELECT count(DISTINCT period) AS months, count(*) AS rows FROM national.permit") == [{"months": 2, "rows": 4}]
